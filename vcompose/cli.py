@@ -1,0 +1,245 @@
+"""The command line: words in, words out. The work is the library's.
+
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+
+from vcompose import __version__, library, words
+from vcompose.demo import make_samples
+from vcompose.media import wire
+from vcompose.media.composition import Fit, Mode, Quality
+from vcompose.media.errors import CompositionError, MediaError, PlaceError
+from vcompose.media.plan import Plan
+from vcompose.show import Show
+
+_T = TypeVar("_T")
+
+FAILED: Final = 1
+BAD_USAGE: Final = 2
+INTERRUPTED: Final = 130
+
+application = typer.Typer(
+    name="vcompose",
+    help="Join people's videos into one film: untouched where they fit, encoded only where they must be.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_out = Console(highlight=False, markup=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Interrupted(Exception):
+    """A signal asked us to stop, and everything was cleaned up."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        _out.print(f"vcompose {__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    del version
+
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, also for an error.")]
+
+
+@application.command(
+    epilog="Example: vcompose join beach.mp4 'party (1).mov' -o holiday.mp4    "
+    "Exit codes: 0 done, 1 failed, 2 bad usage, 130 interrupted."
+)
+def join(
+    clips: Annotated[
+        list[Path], typer.Argument(help="Two or more videos, in the order of the film.", metavar="CLIP...")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The film to make, an .mp4 file.", metavar="OUT")],
+    size: Annotated[
+        str | None,
+        typer.Option(help="Size of the film, like 1920x1080. [default: what most clips have]", metavar="WxH"),
+    ] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(help="Pictures a second, like 25 or 30000/1001. [default: what most clips have]", metavar="N"),
+    ] = None,
+    fit: Annotated[
+        Fit,
+        typer.Option(
+            help="Clips of another shape: contain (bars), cover (cut off), blur (blurred behind), stretch.",
+            show_default=True,
+        ),
+    ] = Fit.CONTAIN,
+    quality: Annotated[
+        Quality, typer.Option(help="Of encoded pictures: low (small file), medium, high (large file).")
+    ] = Quality.MEDIUM,
+    mode: Annotated[
+        Mode, typer.Option(help="auto copies where it can, copy refuses to encode, encode never copies.")
+    ] = Mode.AUTO,
+    plan: Annotated[bool, typer.Option("--plan", help="Only explain what would be done; make nothing.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it is there already.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Join two or more videos into one film.
+
+    Clips that fit together are copied bit for bit, the others are encoded to what most of them are; the sound
+    stays with its picture. The film is checked before it gets its name. Ctrl+C stops at once and leaves nothing.
+    """
+    with _errors(as_json=as_json):
+        wanted = library.wanted(size=size, fps=fps, fit=fit, quality=quality, mode=mode)
+        if plan:
+            planned = _run(library.plan(clips, wanted=wanted))
+            if as_json:
+                _json(wire.plan(planned))
+            else:
+                _explain(planned)
+            return
+        with Show(_err, quiet=as_json) as show:
+            film = _run(library.join_async(clips, output, wanted=wanted, overwrite=overwrite, tell=show.report))
+        if as_json:
+            told = {key: value for key, value in wire.plan(film.plan).items() if key != "steps"}
+            _json({"output": str(film.path), "bytes": film.size, "seconds": round(film.seconds, 3), **told})
+        else:
+            _tell(film)
+
+
+@application.command(epilog="Example: vcompose probe *.mp4")
+def probe(
+    clips: Annotated[list[Path], typer.Argument(help="Files to look into.", metavar="CLIP...")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what is in video files: size as shown, rate, codecs, duration as measured, sound."""
+    with _errors(as_json=as_json):
+        found = _run(library.probe(clips))
+        if as_json:
+            _json({"clips": [wire.clip(clip) for clip in found]})
+            return
+        for clip in found:
+            picture, sound = clip.picture, clip.sound
+            notes = [f"{float(picture.rate):.2f} pictures a second" + (" (uneven)" if picture.variable else "")]
+            notes += [f"turned by {picture.rotation}°"] if picture.rotation else []
+            notes += ["interlaced"] if picture.fields != "progressive" else []
+            notes += [f"HDR ({picture.color.hdr})"] if picture.color.hdr else []
+            heard = f"{sound.codec} {sound.rate} Hz, {sound.channels} channel(s)" if sound else "no sound"
+            _out.print(clip.name)
+            _out.print(f"    {clip.container}, {words.size(clip.size)}, {words.duration(float(clip.length))}")
+            _out.print(f"    {picture.codec} {picture.shown}, {', '.join(notes)}")
+            _out.print(f"    {heard}")
+            for code in clip.warnings:
+                _out.print(f"    warning: {words.warning(code)}")
+
+
+@application.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the sample clips and the film are put.", metavar="FOLDER")] = Path(
+        "vcompose-demo"
+    ),
+) -> None:
+    """Make sample clips of different kinds, and join them: to see that everything works."""
+    with _errors(as_json=False):
+        folder.mkdir(parents=True, exist_ok=True)
+        _err.print("making sample clips ...")
+        clips = _run(make_samples(folder))
+        with Show(_err, quiet=False) as show:
+            film = _run(library.join_async(clips, folder / "film.mp4", overwrite=True, tell=show.report))
+        _tell(film)
+
+
+def _explain(plan: Plan) -> None:
+    _out.print(f"film: {words.film(plan)}")
+    for number, treated in enumerate(plan.clips, 1):
+        _out.print(f"{number:3d}. {treated.clip.name}  ({words.duration(float(treated.length))})")
+        _out.print(f"     {words.treatment(treated)}")
+
+
+def _tell(film: library.Film) -> None:
+    _explain(film.plan)
+    _out.print(f"made in {words.duration(film.seconds)}, {words.size(film.size)}: {film.path}")
+
+
+def _json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _errors(*, as_json: bool) -> Any:
+    """Errors become a sentence on stderr (and a document on stdout with --json) and an exit code."""
+    try:
+        yield
+    except MediaError as error:
+        if as_json:
+            _json({"error": wire.error(error)})
+        _err.print(f"vcompose: {error.detail}")
+        _exit(BAD_USAGE if isinstance(error, CompositionError | PlaceError) else FAILED, error)
+    except _Interrupted as error:
+        if as_json:
+            _json(
+                {
+                    "error": {
+                        "code": "interrupted",
+                        "detail": "interrupted: nothing was left behind",
+                        "clip": None,
+                    }
+                }
+            )
+        _err.print("vcompose: interrupted, nothing was left behind")
+        _exit(INTERRUPTED, error)
+
+
+def _exit(code: int, error: Exception) -> NoReturn:
+    raise typer.Exit(code) from error
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run to the end, or until SIGINT or SIGTERM: then cancel, wait until everything is cleaned up, and say so.
+
+    Further signals change nothing: the cleaning kills, it does not ask, and is over in milliseconds.
+    """
+
+    async def supervised() -> _T:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(work)
+        stopped = False
+
+        def stop() -> None:
+            nonlocal stopped
+            if not stopped:
+                stopped = True
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if stopped:
+                raise _Interrupted from None
+            raise
+        finally:
+            # from here on nothing is running: an impatient second signal must not spoil the exit code
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)
+
+    return asyncio.run(supervised())

@@ -1,0 +1,252 @@
+"""The library calls: what the command line does, for programs.
+
+    import vcompose
+
+    film = vcompose.join(["a.mp4", "b.mov"], "film.mp4")
+    print(film.path, float(film.plan.length), [treated.treatment for treated in film.plan.clips])
+
+Inside a running event loop, await :func:`join_async` instead; cancelling it ends every child and removes every
+file that it made before the cancellation goes on. Every error is a :class:`vcompose.media.errors.MediaError` with
+``code``, ``detail`` and ``clip``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from vcompose.media.clip import Clip
+from vcompose.media.command import tool_key
+from vcompose.media.composition import (
+    Composition,
+    Fit,
+    Mode,
+    Output,
+    Quality,
+    check_count,
+    parse_rate,
+    parse_size,
+)
+from vcompose.media.errors import ClipError, CompositionError, PlaceError, VerifyError
+from vcompose.media.estimate import Report, Stage
+from vcompose.media.executor import LocalExecutor
+from vcompose.media.film import make
+from vcompose.media.plan import Plan, Reason
+from vcompose.media.plan import plan as plan_composition
+from vcompose.media.probe import probe as probe_file
+from vcompose.media.tools import Tools, find_tools
+from vcompose.media.workspace import sweep, workspace
+from vcompose.settings import Settings, search_path
+
+AnyPath = str | os.PathLike[str]
+FILM_SUFFIXES: Final = (".mp4", ".m4v")
+_PROBES_AT_ONCE: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """A finished film: where it is, the plan that it came from, its bytes, the wall seconds that it took."""
+
+    path: Path
+    plan: Plan
+    size: int
+    seconds: float
+
+
+def wanted(
+    *,
+    size: str | None = None,
+    fps: str | None = None,
+    fit: str = "contain",
+    quality: str = "medium",
+    mode: str = "auto",
+) -> Output:
+    """The wanted film from people's words. Raises CompositionError (``bad_size``, ``bad_fps``, ``bad_value``)."""
+
+    def one_of(kind: type[Fit | Quality | Mode], value: str) -> str:
+        if value not in {member.value for member in kind}:
+            known = ", ".join(kind)
+            raise CompositionError(f"{value!r} is none of {known}", code="bad_value")
+        return value
+
+    return Output(
+        size=parse_size(size) if size is not None else None,
+        rate=parse_rate(fps) if fps is not None else None,
+        fit=Fit(one_of(Fit, fit)),
+        quality=Quality(one_of(Quality, quality)),
+        mode=Mode(one_of(Mode, mode)),
+    )
+
+
+def join(
+    clips: Sequence[AnyPath],
+    output: AnyPath,
+    *,
+    wanted: Output | None = None,
+    overwrite: bool = False,
+    tell: Callable[[Report], None] | None = None,
+    settings: Settings | None = None,
+) -> Film:
+    """Join ``clips`` in their order into the film ``output`` (.mp4); see :func:`join_async`."""
+    return asyncio.run(join_async(clips, output, wanted=wanted, overwrite=overwrite, tell=tell, settings=settings))
+
+
+async def join_async(
+    clips: Sequence[AnyPath],
+    output: AnyPath,
+    *,
+    wanted: Output | None = None,
+    overwrite: bool = False,
+    tell: Callable[[Report], None] | None = None,
+    settings: Settings | None = None,
+) -> Film:
+    """Join ``clips`` in their order into the film ``output`` (.mp4).
+
+    ``tell`` hears how far it is, a few times a second, and must return at once. The film gets its name only when
+    it was verified; until then nothing but a hidden folder is beside it, removed whatever happens.
+
+    Raises CompositionError, ClipError (naming the clips that cannot be used), PlaceError, ToolError, StepError
+    (naming the clip where one is to blame) and VerifyError.
+    """
+    begun = time.monotonic()
+    settings = settings or Settings()
+    tell = tell or (lambda report: None)
+    check_count(clips)
+    path = _checked(Path(output), [Path(clip) for clip in clips], overwrite=overwrite)
+    await asyncio.to_thread(sweep, path.parent)
+    tools = await _tools(settings)
+    planned = await _plan(clips, wanted or Output(), tools)
+    film = await _film(planned, path, tools, settings, tell, overwrite=overwrite)
+    tell(Report(percent=100, stage=Stage.DONE, speed=None, seconds_left=0.0))
+    return replace(film, seconds=time.monotonic() - begun)
+
+
+async def plan(clips: Sequence[AnyPath], *, wanted: Output | None = None, settings: Settings | None = None) -> Plan:
+    """What :func:`join_async` would do, with the reasons; nothing is made. Raises as it does."""
+    check_count(clips)
+    return await _plan(clips, wanted or Output(), await _tools(settings or Settings()))
+
+
+async def probe(clips: Sequence[AnyPath], *, settings: Settings | None = None) -> list[Clip]:
+    """What is in the files. Raises ClipError naming all that cannot be used, ToolError."""
+    return await _probe_all(clips, await _tools(settings or Settings()))
+
+
+async def _tools(settings: Settings) -> Tools:
+    return await find_tools(
+        search_path=search_path(),
+        ffmpeg=settings.ffmpeg,
+        ffprobe=settings.ffprobe,
+        allow_old=settings.allow_old_ffmpeg,
+    )
+
+
+async def _plan(clips: Sequence[AnyPath], output: Output, tools: Tools) -> Plan:
+    probed = await _probe_all(clips, tools)
+    composition = Composition(clips=tuple(probed), output=output)
+    return await asyncio.to_thread(plan_composition, composition, tool=tool_key(tools.ffmpeg.version))
+
+
+async def _probe_all(clips: Sequence[AnyPath], tools: Tools) -> list[Clip]:
+    """Probe each file once, a few at a time; all that are refused are told at once."""
+    gate = asyncio.Semaphore(_PROBES_AT_ONCE)
+
+    async def one(clip: AnyPath) -> Clip | ClipError:
+        async with gate:
+            try:
+                return await probe_file(Path(clip), tools, name=os.fspath(clip))
+            except ClipError as error:
+                return error
+
+    different = list(dict.fromkeys(os.fspath(clip) for clip in clips))
+    async with asyncio.TaskGroup() as group:
+        tasks = {clip: group.create_task(one(clip)) for clip in different}
+    found = {clip: task.result() for clip, task in tasks.items()}
+    refused = [result for result in found.values() if isinstance(result, ClipError)]
+    if refused:
+        detail = "\n".join(error.detail for error in refused)
+        raise ClipError(detail, code=refused[0].code, clip=refused[0].clip)
+    return [result for clip in clips if isinstance(result := found[os.fspath(clip)], Clip)]
+
+
+async def _film(
+    planned: Plan,
+    path: Path,
+    tools: Tools,
+    settings: Settings,
+    tell: Callable[[Report], None],
+    *,
+    overwrite: bool,
+) -> Film:
+    """Make the film and give it its name; a copied one that fails its check is made once more, encoded."""
+    with workspace(path.parent) as folder:
+        executor = LocalExecutor(tools, folder, parallel=settings.parallel)
+        try:
+            made = await make(planned, folder, executor, tools, tell)
+        except VerifyError as error:
+            if not planned.copies or planned.composition.output.mode is Mode.COPY:
+                raise
+            reason = Reason(code="check_failed", parameters={"why": error.detail})
+            planned = plan_composition(planned.composition, tool=tool_key(tools.ffmpeg.version), encode=reason)
+            made = await make(planned, folder, executor, tools, tell)
+        await asyncio.to_thread(_flush, made)
+        size = made.stat().st_size
+        # not awaited: between here and the film's name no cancel can come
+        _give_name(made, path, overwrite=overwrite)
+    return Film(path=path, plan=planned, size=size, seconds=0.0)
+
+
+def _checked(output: Path, clips: Sequence[Path], *, overwrite: bool) -> Path:
+    """The film's absolute path. Raises PlaceError."""
+    if output.suffix.lower() not in FILM_SUFFIXES:
+        raise PlaceError(f"the film is an MP4 file: call it {output.with_suffix('.mp4').name}", code="output_type")
+    path = output.absolute()
+    if not path.parent.is_dir():
+        raise PlaceError(f"there is no folder {path.parent}: make it first", code="output_folder_missing")
+    if path.exists() or path.is_symlink():
+        for clip in clips:
+            if clip.exists() and path.exists() and clip.samefile(path):
+                raise PlaceError(
+                    f"{output} is one of the clips: give the film another name",
+                    code="output_is_input",
+                    clip=str(clip),
+                )
+        if not overwrite:
+            raise PlaceError(_exists(output), code="output_exists")
+        if path.is_dir():
+            raise PlaceError(f"{output} is a folder: give the film another name", code="output_exists")
+    return path
+
+
+def _exists(output: Path) -> str:
+    return f"{output} is there already: give the film another name, or allow it to be replaced with --overwrite"
+
+
+def _flush(film: Path) -> None:
+    with film.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _give_name(film: Path, path: Path, *, overwrite: bool) -> None:
+    """The last act. Without ``overwrite`` a file that came meanwhile is not replaced."""
+    try:
+        if overwrite:
+            film.replace(path)
+            return
+        try:
+            path.hardlink_to(film)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if path.exists():
+                raise FileExistsError from None
+            film.replace(path)
+    except FileExistsError as error:
+        raise PlaceError(_exists(path), code="output_exists") from error
+    except OSError as error:
+        raise PlaceError(f"the film cannot be put at {path}: {error.strerror}", code="output_not_writable") from error

@@ -1,0 +1,99 @@
+"""A plan becomes a film: its steps through an executor, then joined, then verified. The film's name comes later."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from vcompose.media.errors import StepError, first
+from vcompose.media.estimate import VERIFY, FilmProgress, Report
+from vcompose.media.executor import Executor
+from vcompose.media.plan import Plan, source
+from vcompose.media.step import JoinStep, Step
+from vcompose.media.tools import Tools
+from vcompose.media.verify import verify
+from vcompose.media.workspace import link_clips, unchanged
+
+Tell = Callable[[Report], None]
+"""Hears reports, at most every tenth of a second while a step runs; it must return at once."""
+
+_REPORT_SECONDS: Final = 0.1
+
+
+async def make(plan: Plan, folder: Path, executor: Executor, tools: Tools, tell: Tell) -> Path:
+    """Make the film in the workspace ``folder`` and give its path; steps whose output is there are not run.
+
+    Raises StepError naming the clip to blame, VerifyError, ToolError, ClipError (``clip_changed``).
+    """
+    clips = plan.composition.clips
+    progress = FilmProgress(plan, now=time.monotonic())
+    told = -_REPORT_SECONDS
+
+    def report(*, always: bool = True) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if always or now - told >= _REPORT_SECONDS:
+            told = now
+            tell(progress.report(now=now))
+
+    async def run(step: Step) -> None:
+        def emit(done: float) -> None:
+            progress.tell(step.id, done)
+            report(always=False)
+
+        try:
+            made = await executor.run(step, emit)
+        except StepError as error:
+            raise _blamed(plan, error) from error
+        progress.finish(step.id, made.seconds)
+        report()
+
+    report()
+    await asyncio.to_thread(link_clips, folder, [(source(clip, 0).link, Path(clip.path)) for clip in clips])
+    await _all(run, iter(plan.steps[:-1]), executor.parallel)
+    join = plan.steps[-1]
+    assert isinstance(join, JoinStep)
+    await run(join)
+    for clip in clips:
+        unchanged(clip.name, Path(clip.path), clip.identity)
+
+    def checked(done: float) -> None:
+        progress.tell(VERIFY, done)
+        report()
+
+    film = folder / join.output
+    await verify(plan, film, tools, checked)
+    progress.finish(VERIFY, 0.0)
+    report()
+    return film
+
+
+async def _all(run: Callable[[Step], Awaitable[None]], steps: Iterator[Step], parallel: int) -> None:
+    """Run steps, only as many as the executor takes at once, whatever their number; the first failure ends all."""
+
+    async def worker() -> None:
+        for step in steps:
+            await run(step)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(parallel):
+                group.create_task(worker())
+    except ExceptionGroup as errors:
+        raise first(errors) from None
+
+
+def _blamed(plan: Plan, error: StepError) -> StepError:
+    """The same failure with the name of the clip, so that a person knows which one."""
+    if error.place is None:
+        return error
+    name = plan.composition.clips[error.place].name
+    blamed = type(error)(
+        f"{name} could not be used: {error.detail}. Convert it first, or leave it out",
+        code=error.code, clip=name, status=error.status, stderr=error.stderr, place=error.place,
+    )  # fmt: skip
+    blamed.__traceback__ = error.__traceback__
+    return blamed

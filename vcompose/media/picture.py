@@ -1,0 +1,98 @@
+"""The filter chain that brings one clip's picture to the target. Pure: values in, text for ``-vf`` out.
+
+All sizes are computed here, from the size a person sees, so that no filter has to guess about sample aspects. ffmpeg
+itself turns the picture upright in front of the chain (by the flags of the display matrix).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from vcompose.media.clip import Color, Fields, Size
+from vcompose.media.composition import Fit
+from vcompose.media.step import EncodeStep, Target
+
+_BLUR_SHRINK: Final = 8
+_BLUR_SIGMA: Final = 6
+
+
+def chain(step: EncodeStep) -> str:
+    """The whole chain: own clock, whole pictures, colour, fit, the film's rate, exactly ``step.frames`` pictures.
+
+    Pictures are scaled before the rate is changed where that makes fewer of them, after it otherwise.
+    """
+    rate = step.target.rate
+    # held before the first picture and after the last one, until -frames:v ends it
+    pace = [f"fps={rate}:start_time=0", "tpad=stop_mode=clone:stop=-1"]
+    shape = [*_tone(step.color), *fit(step.shown, step.target, matrix(step.color, step.shown))]
+    clock = f"setpts=round(PTS-{_decimal(step.begin)}/TB)"
+    whole = [] if step.fields is Fields.PROGRESSIVE else ["bwdif=mode=send_frame:parity=auto:deint=all"]
+    middle = [*pace, *shape] if step.rate > rate else [*shape, *pace]
+    return ",".join([clock, *whole, *middle, "format=yuv420p", _TAGS])
+
+
+_TAGS: Final = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
+
+
+def fit(shown: Size, target: Target, source_matrix: str) -> list[str]:
+    """Filters that put a picture of ``shown`` size on the target's canvas, in BT.709 limited range."""
+    canvas = target.size
+    color = f"in_color_matrix={source_matrix}:out_color_matrix=bt709:out_range=tv"
+    if target.fit is Fit.STRETCH or shown.width * canvas.height == shown.height * canvas.width:
+        return [f"scale={canvas.width}:{canvas.height}:flags=bicubic:{color}", "setsar=1"]
+    inner = _scaled(shown, canvas, cover=target.fit is Fit.COVER)
+    scale = [f"scale={inner.width}:{inner.height}:flags=bicubic:{color}", "setsar=1"]
+    if target.fit is Fit.COVER:
+        return [*scale, f"crop={canvas.width}:{canvas.height}"]
+    if target.fit is Fit.CONTAIN:
+        # positions on even pixels, where the chroma samples lie
+        left, top = (canvas.width - inner.width) // 4 * 2, (canvas.height - inner.height) // 4 * 2
+        return [*scale, "format=yuv420p", f"pad={canvas.width}:{canvas.height}:{left}:{top}:black"]
+    small = Size(max(16, canvas.width // _BLUR_SHRINK // 2 * 2), max(16, canvas.height // _BLUR_SHRINK // 2 * 2))
+    behind = _scaled(shown, small, cover=True)
+    graph = (
+        f"split[front][back];"
+        f"[back]scale={behind.width}:{behind.height}:flags=area:{color},setsar=1,crop={small.width}:{small.height},"
+        f"gblur=sigma={_BLUR_SIGMA},scale={canvas.width}:{canvas.height}:flags=bilinear,format=yuv420p[behind];"
+        f"[front]{','.join(scale)},format=yuv420p[before];[behind][before]overlay=(W-w)/2:(H-h)/2:format=yuv420"
+    )
+    return [graph]
+
+
+def matrix(color: Color, shown: Size) -> str:
+    """The matrix of a picture's colours; where it does not say, what its size usually means."""
+    if color.matrix in {None, "unknown", "reserved"}:
+        return "bt709" if min(shown) >= 720 else "smpte170m"
+    return "auto"
+
+
+def _tone(color: Color) -> list[str]:
+    """From high dynamic range to the film's: light made linear, compressed, and coded for BT.709."""
+    if color.hdr is None:
+        return []
+    told = f"tin={color.transfer}:min={color.matrix or 'bt2020nc'}:pin={color.primaries or 'bt2020'}"
+    return [
+        f"zscale={told}:t=linear:npl=100",
+        "format=gbrpf32le",
+        "zscale=p=bt709",
+        "tonemap=hable:desat=0",
+        "zscale=t=bt709:m=bt709:r=tv",
+        "format=yuv420p",
+    ]
+
+
+def _scaled(shown: Size, canvas: Size, *, cover: bool) -> Size:
+    """The even size nearest to ``shown``'s shape that touches the canvas from inside, or covers it."""
+    across, down = Fraction(canvas.width, shown.width), Fraction(canvas.height, shown.height)
+    factor = max(across, down) if cover else min(across, down)
+
+    def even(side: Fraction, limit: int) -> int:
+        half = max(1, round(side / 2))
+        return max(half * 2, limit) if cover else min(half * 2, limit)
+
+    return Size(even(shown.width * factor, canvas.width), even(shown.height * factor, canvas.height))
+
+
+def _decimal(seconds: Fraction) -> str:
+    return f"{float(seconds):.9f}"

@@ -1,0 +1,433 @@
+"""Look into a file: three limited children (header, packets, one decoded picture) under one bounded time.
+
+The container is known from the bytes before any child sees the file; everything that the header claims about time
+is measured from the packets instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, Field, ValidationError
+
+from vcompose.media import codecs, packets
+from vcompose.media.child import Command, Limits, run
+from vcompose.media.clip import Clip, Color, Fields, Picture, Size, Sound
+from vcompose.media.container import HEAD, Container, sniff
+from vcompose.media.errors import ChildFailed, ChildStalled, ClipError
+from vcompose.media.packets import Pacing, Scanner, Stream, TooManyPackets, pace
+from vcompose.media.tools import Tool, Tools
+
+MOST_PIXELS: Final = 35_389_440
+"""8192 x 4320; a larger picture is refused before it is decoded."""
+MOST_STREAMS: Final = 32
+MOST_SECONDS: Final = 24 * 3600
+LONGEST_WAIT: Final = 3600
+"""Seconds that one picture may stand; more is a broken time stamp, not a film."""
+FASTEST: Final = 1000
+"""Pictures a second."""
+
+_HEADER_SECONDS: Final = 30.0
+_PACKET_SECONDS: Final = 600.0
+_PICTURE_SECONDS: Final = 60.0
+_HEADER_BYTES: Final = 4 << 20
+_OUR_NAME: Final = re.compile(r"(file:)?/dev/fd/\d+")
+_FOREIGN: Final = re.compile(r"Codec \((\w+)\) not on whitelist")
+_LIMITS: Final = Limits(memory=2 << 30, file_size=1 << 20)
+
+
+class _SideData(BaseModel):
+    rotation: float | None = None
+    displaymatrix: str | None = None
+
+
+class _Stream(BaseModel):
+    index: int
+    codec_name: str = "unknown"
+    codec_type: str = ""
+    profile: str = ""
+    pix_fmt: str = ""
+    width: int = 0
+    height: int = 0
+    sample_aspect_ratio: str = ""
+    field_order: str = ""
+    color_range: str | None = None
+    color_space: str | None = None
+    color_transfer: str | None = None
+    color_primaries: str | None = None
+    r_frame_rate: str = "0/0"
+    time_base: str = "1/1000"
+    sample_rate: int = 0
+    channels: int = 0
+    channel_layout: str = ""
+    extradata_hash: str = ""
+    disposition: dict[str, int] = Field(default_factory=dict)
+    side_data_list: list[_SideData] = Field(default_factory=list)
+
+
+class _Format(BaseModel):
+    start_time: str = "0"
+
+
+class _Header(BaseModel):
+    streams: list[_Stream] = Field(default_factory=list)
+    format: _Format = Field(default_factory=_Format)
+
+
+async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str | None = None) -> Clip:
+    """What the plan needs to know about a file.
+
+    ``name`` is what errors call it (default: the path as given). Raises ClipError with the code and a sentence;
+    see :class:`~vcompose.media.errors.ClipError` for the codes.
+    """
+    name = name if name is not None else str(path)
+    file = await asyncio.to_thread(_open, path, name)
+    try:
+        head = await asyncio.to_thread(os.pread, file, HEAD, 0)
+        status = os.fstat(file)
+        container = sniff(head, name=name)
+        look = _Look(name, container, file, tools)
+        header = await look.header()
+        _refuse_by_header(header, name)
+        videos = [s for s in header.streams if s.codec_type == "video" and s.disposition.get("attached_pic") != 1]
+        if not videos:
+            raise ClipError(
+                f"{name} has no moving picture: it holds only {_holds(header)}. Give a file with a video track",
+                code="no_video_stream",
+                clip=name,
+            )
+        usable = [s for s in videos if codecs.is_known_video(s.codec_name) and s.width > 0 and s.height > 0]
+        if not usable:
+            raise _undecodable(name, f"its video is in a format that vcompose does not decode ({videos[0].codec_name})")
+        streams = await look.packets(frozenset(s.index for s in usable))
+        chosen = _moving(usable, streams)
+        if chosen is None:
+            raise _undecodable(name, "its video track holds no pictures")
+        await look.picture(chosen.index)
+    finally:
+        os.close(file)
+    picture, warnings = _picture(chosen, streams[chosen.index], name)
+    return Clip(
+        name=name,
+        path=str(path.absolute()),
+        identity=stamp or identity(status),
+        size=status.st_size,
+        container=container.title,
+        demuxer=container.demuxer,
+        formats=container.formats,
+        start=_seconds(header.format.start_time),
+        picture=picture,
+        sound=_sound(header, streams),
+        warnings=warnings,
+    )
+
+
+def identity(status: os.stat_result) -> str:
+    """A text that changes when the file does: device, inode, size and time of change."""
+    return f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size}-{status.st_mtime_ns}"
+
+
+class _Look:
+    """The three children that look into one file. They get it open, so no name of it reaches them, and all three
+    see the file that was sniffed, whatever happens to its name meanwhile.
+    """
+
+    def __init__(self, name: str, container: Container, file: int, tools: Tools) -> None:
+        self._name = name
+        self._file = file
+        self._tools = tools
+        self._input = (
+            "-f", container.demuxer, "-protocol_whitelist", "file", "-format_whitelist", container.formats,
+            *codecs.GUARDS, "-max_streams", str(MOST_STREAMS),
+            "-max_pixels", str(MOST_PIXELS), "-i", f"file:/dev/fd/{file}",
+        )  # fmt: skip
+
+    async def header(self) -> _Header:
+        said = bytearray()
+
+        def keep(data: bytes) -> None:
+            said.extend(data)
+            if len(said) > _HEADER_BYTES:
+                raise ClipError(f"{self._name} has a header that never ends", code="undecodable", clip=self._name)
+
+        arguments = (
+            "-of",
+            "json",
+            "-show_data_hash",
+            "sha256",
+            "-show_format",
+            "-show_streams",
+            *self._input,
+        )
+        try:
+            await run(self._command(self._tools.ffprobe, arguments, _HEADER_SECONDS), keep)
+            return _Header.model_validate_json(said)
+        except ChildFailed as error:
+            if "streams exceed" in error.stderr or "max_streams" in error.stderr:
+                raise _too_many_streams(self._name) from error
+            why = _reason(error.stderr)
+            raise _undecodable(self._name, f"its header cannot be read ({why})") from error
+        except ValidationError as error:
+            raise _undecodable(self._name, "its header makes no sense") from error
+        except ChildStalled as error:
+            raise self._late(error) from error
+
+    async def packets(self, pictures: frozenset[int]) -> dict[int, Stream]:
+        scanner = Scanner(pictures)
+        arguments = ("-of", "csv=p=0", "-show_packets", "-show_entries", packets.ENTRIES, *self._input)
+        try:
+            await run(self._command(self._tools.ffprobe, arguments, _PACKET_SECONDS), scanner.feed)
+        except ChildFailed as error:
+            if not any(stream.count for stream in scanner.streams.values()):
+                raise _undecodable(self._name, f"nothing in it can be read ({_reason(error.stderr)})") from error
+        except ChildStalled as error:
+            raise self._late(error) from error
+        except TooManyPackets as error:
+            raise _too_long(self._name, f"more than {packets.MOST_PICTURES:,} pictures") from error
+        return scanner.streams
+
+    async def picture(self, index: int) -> None:
+        """Prove that at least one picture can be decoded."""
+        arguments = (
+            "-nostdin", "-threads", "1", *self._input, "-map", f"0:{index}", "-frames:v", "1",
+            "-f", "rawvideo", "-pix_fmt", "gray", "-vf", "scale=16:16", "pipe:1",
+        )  # fmt: skip
+        size = 0
+
+        def count(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+
+        try:
+            await run(self._command(self._tools.ffmpeg, arguments, _PICTURE_SECONDS), count)
+        except ChildFailed as error:
+            raise _undecodable(self._name, f"its pictures cannot be decoded ({_reason(error.stderr)})") from error
+        except ChildStalled as error:
+            raise self._late(error) from error
+        if size == 0:
+            raise _undecodable(self._name, "not one of its pictures can be decoded")
+
+    def _command(self, tool: Tool, arguments: Sequence[str], deadline: float) -> Command:
+        return Command(
+            argv=(tool.path, "-hide_banner", "-v", "error", *arguments),
+            folder=Path("/"),
+            files=(self._file,),
+            guard=self._tools.guard,
+            limits=_LIMITS,
+            deadline=deadline,
+        )
+
+    def _late(self, error: ChildStalled) -> ClipError:
+        return ClipError(
+            f"looking into {self._name} took too long ({error.detail}): is it complete, and is its disk well?",
+            code="probe_timeout",
+            clip=self._name,
+        )
+
+
+def _open(path: Path, name: str) -> int:
+    """A descriptor of a regular file. Raises ClipError."""
+    try:
+        # not blocking: the open of a named pipe would wait for a writer
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise ClipError(f"{name} does not exist: check the name", code="not_found", clip=name) from error
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "that is no file name"
+        raise ClipError(f"{name} cannot be read: {why}", code="not_readable", clip=name) from error
+    mode = os.fstat(file).st_mode
+    if stat.S_ISREG(mode):
+        return file
+    os.close(file)
+    what = "a folder: give the videos in it" if stat.S_ISDIR(mode) else "no ordinary file: copy it to one first"
+    raise ClipError(f"{name} is {what}", code="not_a_file", clip=name)
+
+
+def _refuse_by_header(header: _Header, name: str) -> None:
+    if len(header.streams) > MOST_STREAMS:
+        raise _too_many_streams(name)
+    for stream in header.streams:
+        if stream.codec_type == "video" and stream.width * stream.height > MOST_PIXELS:
+            raise ClipError(
+                f"{name} has a picture of {stream.width}x{stream.height}, more than 8192x4320: make it smaller first",
+                code="too_large_picture",
+                clip=name,
+            )
+
+
+def _moving(candidates: Sequence[_Stream], streams: dict[int, Stream]) -> _Stream | None:
+    """The moving picture: one with several pictures before a still one, the default before others, the first."""
+    present = [s for s in candidates if s.index in streams and streams[s.index].count]
+    if not present:
+        return None
+
+    def rank(stream: _Stream) -> tuple[bool, bool, int]:
+        still = stream.disposition.get("still_image") == 1 or streams[stream.index].count < 2
+        return still, stream.disposition.get("default") != 1, stream.index
+
+    return min(present, key=rank)
+
+
+def _picture(header: _Stream, stream: Stream, name: str) -> tuple[Picture, tuple[str, ...]]:
+    base = _fraction(header.time_base) or Fraction(1, 1000)
+    fields = {
+        "tt": Fields.TOP_FIRST,
+        "tb": Fields.TOP_FIRST,
+        "bb": Fields.BOTTOM_FIRST,
+        "bt": Fields.BOTTOM_FIRST,
+    }.get(header.field_order, Fields.PROGRESSIVE)
+    declared = _fraction(header.r_frame_rate)
+    pacing = pace(stream.pictures, base, declared, stream.last_duration)
+    assert stream.first is not None
+    assert stream.last is not None
+    pacing, halved = _whole_pictures(pacing, fields)
+    begin = stream.first * base
+    end = stream.last * base + pacing.last
+    frames = (stream.count + 1) // 2 if halved else stream.count
+    if end - begin > MOST_SECONDS:
+        raise _too_long(name, "more than 24 hours")
+    if pacing.longest > LONGEST_WAIT:
+        raise _too_long(name, f"a gap of {float(pacing.longest) / 3600:.1f} hours")
+    if pacing.rate > FASTEST or (stream.count > 2 and stream.count / (end - begin) > FASTEST):
+        raise ClipError(
+            f"{name} claims more than {FASTEST} pictures a second: its time stamps are broken. Convert it first",
+            code="too_fast",
+            clip=name,
+        )
+    matrix = next((s.displaymatrix for s in header.side_data_list if s.displaymatrix), None) or ""
+    turn = next((s.rotation for s in header.side_data_list if s.rotation is not None), 0.0)
+    rotation = round(-turn) % 360
+    warnings = () if stream.key_first else ("first_picture_incomplete",)
+    picture = Picture(
+        index=header.index,
+        codec=header.codec_name,
+        profile=header.profile,
+        pixel_format=header.pix_fmt,
+        stored=Size(header.width, header.height),
+        aspect=_aspect(header.sample_aspect_ratio),
+        rotation=rotation if rotation % 90 == 0 else 0,
+        matrix=" ".join(matrix.split()),
+        fields=fields,
+        color=Color(
+            range="pc" if header.pix_fmt.startswith("yuvj") else header.color_range,
+            matrix=header.color_space,
+            primaries=header.color_primaries,
+            transfer=header.color_transfer,
+        ),
+        rate=pacing.rate,
+        variable=pacing.variable,
+        frames=frames,
+        begin=begin,
+        end=end,
+        time_base=base,
+        config=header.extradata_hash.removeprefix("SHA256:"),
+        open_gop=stream.open_gop,
+        key_first=stream.key_first,
+        hidden=stream.hidden,
+    )
+    return picture, warnings
+
+
+def _whole_pictures(pacing: Pacing, fields: Fields) -> tuple[Pacing, bool]:
+    """Field packets (PAFF) come twice as often as pictures: no interlaced format shows more than 30 a second."""
+    if fields is Fields.PROGRESSIVE or pacing.rate <= 31:
+        return pacing, False
+    return Pacing(rate=pacing.rate / 2, variable=pacing.variable, last=pacing.last, longest=pacing.longest), True
+
+
+def _sound(header: _Header, streams: dict[int, Stream]) -> Sound | None:
+    """The sound: the default track that decodes, else the first that does."""
+    usable = [
+        s
+        for s in header.streams
+        if s.codec_type == "audio"
+        and codecs.is_known_audio(s.codec_name)
+        and s.channels > 0
+        and s.sample_rate > 0
+        and s.index in streams
+        and streams[s.index].count
+    ]
+    if not usable:
+        return None
+    chosen = min(usable, key=lambda s: (s.disposition.get("default") != 1, s.index))
+    stream = streams[chosen.index]
+    base = _fraction(chosen.time_base) or Fraction(1, 1000)
+    assert stream.first is not None
+    assert stream.last is not None
+    return Sound(
+        index=chosen.index,
+        codec=chosen.codec_name,
+        profile=chosen.profile,
+        rate=chosen.sample_rate,
+        channels=chosen.channels,
+        layout=chosen.channel_layout,
+        begin=stream.first * base + Fraction(stream.skip, chosen.sample_rate),
+        end=(stream.last + stream.last_duration) * base - Fraction(stream.padding, chosen.sample_rate),
+    )
+
+
+def _fraction(text: str) -> Fraction | None:
+    number, _, divisor = text.replace(":", "/").partition("/")
+    try:
+        value = Fraction(int(number), int(divisor or 1))
+    except (ValueError, ZeroDivisionError):
+        return None
+    return value if value > 0 else None
+
+
+def _seconds(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except ValueError:
+        return Fraction(0)
+
+
+def _aspect(text: str) -> Fraction:
+    """The sample aspect; an absurd one (beyond 1:8) is a broken header, and taken for square."""
+    aspect = _fraction(text) or Fraction(1)
+    return aspect if Fraction(1, 8) <= aspect <= 8 else Fraction(1)
+
+
+def _holds(header: _Header) -> str:
+    kinds = sorted({s.codec_type or "unknown data" for s in header.streams})
+    return " and ".join("sound" if kind == "audio" else kind for kind in kinds) or "nothing"
+
+
+def _reason(stderr: str) -> str:
+    """ffmpeg's last words without the addresses in brackets, and without our name for the file."""
+    lines = [line.rpartition("] ")[2].strip() for line in stderr.splitlines() if line.strip()]
+    foreign = next((match[1] for line in lines if (match := _FOREIGN.search(line))), None)
+    if foreign is not None:
+        return f"it holds {foreign}, a format that vcompose does not decode"
+    useful = [line for line in lines if "Last message repeated" not in line]
+    text = (useful or ["it said nothing"])[-1]
+    return _OUR_NAME.sub("the file", text)[:200]
+
+
+def _undecodable(name: str, why: str) -> ClipError:
+    return ClipError(
+        f"{name} cannot be used: {why}. Is it complete? Play it once, and copy or convert it again",
+        code="undecodable",
+        clip=name,
+    )
+
+
+def _too_many_streams(name: str) -> ClipError:
+    return ClipError(
+        f"{name} has more than {MOST_STREAMS} streams: keep the video and one sound",
+        code="too_many_streams",
+        clip=name,
+    )
+
+
+def _too_long(name: str, what: str) -> ClipError:
+    return ClipError(
+        f"{name} has {what}: cut it into parts, or repair its time stamps first", code="too_long", clip=name
+    )

@@ -1,0 +1,79 @@
+"""What the film becomes: canvas, rate and sound, by the majority of the clips unless the person chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from fractions import Fraction
+from typing import Final, TypeVar
+
+from vcompose.media.clip import Clip, Size
+from vcompose.media.composition import Output
+from vcompose.media.packets import COMMON_RATES
+from vcompose.media.step import Target
+
+_K = TypeVar("_K", bound=Hashable)
+
+FASTEST_CHOSEN: Final = 60
+"""The film is never faster than that, in pictures a second, unless the person asks for it."""
+SOUND_RATES: Final = frozenset({44_100, 48_000})
+
+
+def signature(clip: Clip) -> tuple[object, ...]:
+    """What makes clips of one kind: clips with equal signatures vote together on what the film becomes."""
+    picture = clip.picture
+    return picture.codec, picture.shown, picture.rate, picture.pixel_format, picture.color
+
+
+def majority(clips: Sequence[Clip], key: Callable[[Clip], _K]) -> tuple[_K, int]:
+    """The key with the most clips, then the most seconds, then the earliest; and its number of clips."""
+    counts: dict[_K, int] = {}
+    seconds: dict[_K, Fraction] = {}
+    for clip in clips:
+        of = key(clip)
+        counts[of] = counts.get(of, 0) + 1
+        seconds[of] = seconds.get(of, Fraction(0)) + clip.length
+    # dicts keep the order of arrival, and max takes the first of equals
+    best = max(counts, key=lambda of: (counts[of], seconds[of]))
+    return best, counts[best]
+
+
+def choose_target(clips: Sequence[Clip], output: Output) -> Target:
+    """The target of every encoded picture."""
+    winner, votes = majority(clips, signature)
+    like = [clip for clip in clips if signature(clip) == winner] if votes > 1 else list(clips)
+    return Target(
+        size=output.size or _canvas(like),
+        rate=output.rate or _rate(like),
+        fit=output.fit,
+        quality=output.quality,
+    )
+
+
+def sound_rate(clips: Sequence[Clip]) -> int:
+    """Hz of the film's sound: the clips' own where all agree on a usual one, else 48,000."""
+    rates = {clip.sound.rate for clip in clips if clip.sound is not None}
+    return rates.pop() if len(rates) == 1 and rates <= SOUND_RATES else 48_000
+
+
+def _canvas(clips: Sequence[Clip]) -> Size:
+    """The majority's shown size: first which way up, then which size, made even."""
+
+    def tall(clip: Clip) -> bool:
+        return clip.picture.shown.height > clip.picture.shown.width
+
+    way, _ = majority(clips, tall)
+    size, _ = majority([clip for clip in clips if tall(clip) is way], lambda clip: clip.picture.shown)
+    return Size(_even(size.width), _even(size.height))
+
+
+def _rate(clips: Sequence[Clip]) -> Fraction:
+    """The one rate of clips of one kind; of a mixture the fastest, for a repeated picture harms less than a lost
+    one; a rate that a device meant to be a common one is that one.
+    """
+    fastest = min(max(clip.picture.rate for clip in clips), Fraction(FASTEST_CHOSEN))
+    close = [rate for rate in COMMON_RATES if abs(rate / fastest - 1) < Fraction(1, 200)]
+    return min(close, key=lambda rate: abs(rate - fastest), default=max(fastest, Fraction(1)))
+
+
+def _even(side: int) -> int:
+    return max(16, side + side % 2)

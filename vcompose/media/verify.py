@@ -1,0 +1,151 @@
+"""Is the film what the plan promised? Asked before it gets its name, answered from its index and its seams.
+
+Copied packets with equal configurations are proven from the tables alone; where a seam touches an encoded picture,
+the first pictures after it are decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+from vcompose.media.child import Command, Limits, run
+from vcompose.media.command import guards
+from vcompose.media.container import MP4
+from vcompose.media.errors import StepError, VerifyError, first
+from vcompose.media.mp4 import BrokenIndex, Index, Track, read_index
+from vcompose.media.plan import Plan, Treatment
+from vcompose.media.tools import Tools
+
+_AAC_FRAME: Final = 1024
+_SEAM_PICTURES: Final = 4
+"""Pictures that are decoded after a seam."""
+_SEAMS_AT_ONCE: Final = 2
+
+
+async def verify(plan: Plan, film: Path, tools: Tools, told: Callable[[float], None]) -> None:
+    """Check the film against its plan; ``told`` hears which part of the work is done (0 to 1).
+
+    Raises VerifyError with the first thing that is not as promised.
+    """
+    index = await asyncio.to_thread(_index, film)
+    check_index(plan, index)
+    seams = [treated.begin for treated in plan.clips if treated.treatment is Treatment.ENCODE]
+    gate = asyncio.Semaphore(_SEAMS_AT_ONCE)
+    done = 0
+
+    async def one(at: Fraction) -> None:
+        nonlocal done
+        async with gate:
+            await _decode_seam(film, at, tools)
+        done += 1
+        told(done / len(seams))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for seam in seams:
+                group.create_task(one(seam))
+    except ExceptionGroup as errors:
+        raise first(errors) from None
+
+
+def check_index(plan: Plan, index: Index) -> None:
+    """The checks that need no decoding: tracks, pictures, duration, time stamps, sound against picture.
+
+    Raises VerifyError.
+    """
+    videos, sounds = index.of("vide"), index.of("soun")
+    if len(index.tracks) != len(videos) + len(sounds) or len(videos) != 1 or len(sounds) != (plan.sound_samples > 0):
+        kinds = ", ".join(track.handler for track in index.tracks) or "none"
+        raise VerifyError(f"the film has other tracks than planned: {kinds}")
+    if not index.front:
+        raise VerifyError("the film's index is not in front of its media")
+    _check_picture(plan, index, videos[0])
+    if sounds:
+        _check_sound(plan, index, sounds[0])
+
+
+def _check_picture(plan: Plan, index: Index, track: Track) -> None:
+    if track.samples != plan.pictures:
+        raise VerifyError(f"the film has {track.samples} pictures instead of {plan.pictures}")
+    if any(run.value <= 0 for run in track.durations):
+        raise VerifyError("two pictures of the film have the same time stamp")
+    if track.sync is not None and (not track.sync or track.sync[0] != 1):
+        raise VerifyError("the film does not begin with a key picture")
+    times = list(track.shown())
+    if len(set(times)) != len(times):
+        raise VerifyError("two pictures of the film are shown at the same time")
+    frame = 1 / plan.target.rate if not plan.copies else max(1 / t.clip.picture.rate for t in plan.clips)
+    length = index.length(track)
+    if abs(length - plan.length) > frame / 2 + Fraction(1, 100):
+        raise VerifyError(f"the film's picture lasts {float(length):.3f} s instead of {float(plan.length):.3f} s")
+    # every clip must begin where the plan put it: a time stamp that belongs to no seam's place would show here
+    first = min(times)
+    places = {Fraction(time - first, track.time_scale) for time in times}
+    slack = Fraction(2, track.time_scale) + Fraction(1, 100_000)
+    for number, treated in enumerate(plan.clips, 1):
+        if not any(abs(place - treated.begin) <= slack for place in _near(places, treated.begin, track.time_scale)):
+            raise VerifyError(f"clip {number} does not begin at {float(treated.begin):.3f} s of the film")
+
+
+def _near(places: set[Fraction], wanted: Fraction, scale: int) -> list[Fraction]:
+    tick = round(wanted * scale)
+    return [place for offset in range(-3, 4) if (place := Fraction(tick + offset, scale)) in places]
+
+
+def _check_sound(plan: Plan, index: Index, track: Track) -> None:
+    """All packets but the last are whole ones: priming squeezed in between would show as a short packet."""
+    assert plan.sound_rate is not None
+    if track.time_scale != plan.sound_rate:
+        raise VerifyError(f"the film's sound has {track.time_scale} Hz instead of {plan.sound_rate} Hz")
+    short = sum(run.count for run in track.durations if run.value != _AAC_FRAME)
+    if short > 1 or (short and track.durations[-1].value == _AAC_FRAME):
+        raise VerifyError(f"{short} sound packets in the film are not whole")
+    wanted = plan.sound_samples
+    heard = track.ticks - next((edit.media for edit in track.edits if edit.media > 0), 0)
+    if abs(heard - wanted) > _AAC_FRAME:
+        raise VerifyError(
+            f"the film's sound lasts {heard / plan.sound_rate:.3f} s instead of {wanted / plan.sound_rate:.3f} s"
+        )
+    picture = index.length(index.of("vide")[0])
+    if abs(Fraction(heard, plan.sound_rate) - picture) > Fraction(1, 10):
+        raise VerifyError("the film's sound and picture do not last equally long")
+
+
+async def _decode_seam(film: Path, at: Fraction, tools: Tools) -> None:
+    """Decode the first pictures after a seam: any complaint of the decoder is a broken seam."""
+    size = 0
+
+    def count(data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+
+    command = Command(
+        argv=(
+            tools.ffmpeg.path, "-hide_banner", "-nostdin", "-v", "error", "-threads", "1",
+            "-ss", f"{float(at):.6f}", *guards(MP4.demuxer, MP4.formats), "-an", "-i", f"file:{film.name}",
+            "-frames:v", str(_SEAM_PICTURES), "-vf", "scale=16:16", "-pix_fmt", "gray", "-f", "rawvideo", "pipe:1",
+        ),
+        folder=film.parent,
+        guard=tools.guard,
+        limits=Limits(memory=4 << 30, file_size=1 << 20),
+        deadline=120.0,
+    )  # fmt: skip
+    try:
+        ended = await run(command, count)
+    except StepError as error:
+        raise VerifyError(f"the film cannot be decoded at {float(at):.3f} s: {error.detail}") from error
+    if ended.stderr or size == 0:
+        what = ended.stderr.splitlines()[-1] if ended.stderr else "no picture comes out"
+        raise VerifyError(f"the film cannot be decoded at {float(at):.3f} s: {what}")
+
+
+def _index(film: Path) -> Index:
+    try:
+        with film.open("rb") as file:
+            return read_index(file)
+    except (BrokenIndex, OSError) as error:
+        raise VerifyError(f"the film's index cannot be read: {error}") from error
