@@ -92,10 +92,7 @@ class Sound:
 
 def probe(eyes: Eyes, path: Path) -> list[dict[str, Any]]:
     """The streams a file declares."""
-    command = [eyes.ffprobe, "-v", "error", "-show_streams", "-of", "json", f"file:{path}"]
-    done = subprocess.run(command, capture_output=True, check=True)
-    streams: list[dict[str, Any]] = json.loads(done.stdout)["streams"]
-    return streams
+    return _probe(eyes, path, path.stat().st_mtime_ns)
 
 
 def is_picture(stream: dict[str, Any]) -> bool:
@@ -111,6 +108,14 @@ def pictures(eyes: Eyes, path: Path, *, grid: int = GRID) -> Pictures | None:
 def sound(eyes: Eyes, path: Path, *, rate: int = RATE) -> Sound | None:
     """The first audio stream of a file, or None where it has none (or none that decodes)."""
     return _sound(eyes, path, rate, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=24)
+def _probe(eyes: Eyes, path: Path, _changed: int) -> list[dict[str, Any]]:
+    command = [eyes.ffprobe, "-v", "error", "-show_streams", "-of", "json", f"file:{path}"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    streams: list[dict[str, Any]] = json.loads(done.stdout)["streams"]
+    return streams
 
 
 @lru_cache(maxsize=24)

@@ -53,7 +53,8 @@ class Picture:
 
     ``stored`` is the coded size; ``matrix`` the display matrix as the file has it ("" for none); ``rotation`` in
     degrees clockwise (0, 90, 180, 270) turns it upright; ``hidden`` counts pictures that an edit list hides; ``rate``
-    in pictures a second as measured from the time stamps; ``config`` is the hash of the decoder configuration (``avcC``, ``hvcC``, …).
+    in pictures a second as measured from the time stamps; ``config`` is the hash of the decoder configuration
+    (``avcC``, ``hvcC``, …).
     """
 
     index: int

@@ -6,7 +6,7 @@ codecs, under a name that we chose; ``-nostdin`` because a ``q`` would end the w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Final
@@ -15,7 +15,7 @@ from vcompose.media import codecs
 from vcompose.media.composition import Quality
 from vcompose.media.container import MP4
 from vcompose.media.picture import chain
-from vcompose.media.step import EncodeStep, JoinStep, SoundPiece, SoundStep
+from vcompose.media.step import EncodeStep, JoinStep, Piece, SoundPiece, SoundStep
 
 MOST_STREAMS: Final = 32
 MOST_PIXELS: Final = 35_389_440
@@ -82,26 +82,29 @@ def sound_out(step: SoundStep, output: str) -> tuple[str, ...]:
 
 
 def join(step: JoinStep, listing: str, output: str) -> tuple[str, ...]:
-    """Arguments that copy all pictures in the listing's order, and the sound, into the film."""
+    """Arguments that copy all pictures in the listing's order, and the sound, into the film.
+
+    ``-copyts``, or ffmpeg would shift the pictures by what it takes for the start of the whole listing: the priming
+    of a sound that is not even copied from there, so that every picture came 20 ms late.
+    """
     first = step.pictures[0].source
     formats = ",".join(dict.fromkeys(f for piece in step.pictures for f in piece.source.formats.split(",")))
     sound: tuple[str, ...] = ()
     if step.sound is not None:
         sound = (*guards(MP4.demuxer, MP4.formats), "-i", f"file:{step.sound}")
     return (
-        *_QUIET, *_PROGRESS, "-xerror", "-auto_convert", "0", *guards("concat", f"concat,{formats}"),
+        *_QUIET, *_PROGRESS, "-copyts", "-xerror", "-auto_convert", "0", *guards("concat", f"concat,{formats}"),
         "-i", f"file:{listing}", *sound, "-map", f"0:{first.index}", *(("-map", "1:a") if sound else ()),
         "-c", "copy", *_CLEAN, "-moov_size", str(step.reserve), "-f", "mp4", "-y", f"file:{output}",
     )  # fmt: skip
 
 
-def listing(links: Iterable[str], lengths: Iterable[Fraction]) -> str:
+def listing(pieces: Sequence[Piece]) -> str:
     """A concat script of our own links, each with the time it fills, rounded so that nothing adds up."""
-    edges = [round(edge * 1_000_000) for edge in accumulate(lengths, initial=Fraction(0))]
+    edges = [round(edge * 1_000_000) for edge in accumulate((piece.length for piece in pieces), initial=Fraction(0))]
     lines = ["ffconcat version 1.0"]
-    for link, (begin, end) in zip(links, pairwise(edges), strict=True):
-        micros = end - begin
-        lines += [f"file {link}", f"duration {micros // 1_000_000}.{micros % 1_000_000:06d}"]
+    for piece, (begin, end) in zip(pieces, pairwise(edges), strict=True):
+        lines += [f"file {piece.source.link}", f"duration {end - begin}us"]
     return "\n".join(lines) + "\n"
 
 

@@ -160,8 +160,7 @@ def _encoder_gone(ended: Ended) -> StepError:
 
 async def _join(step: JoinStep, emit: Emit, shop: Shop, part: Path) -> float:
     script = part.with_suffix(".list")
-    links = [piece.source.link for piece in step.pictures]
-    script.write_text(command.listing(links, [piece.length for piece in step.pictures]), encoding="ascii")
+    script.write_text(command.listing(step.pictures), encoding="ascii")
     parser = Parser()
 
     def hear(data: bytes) -> None:

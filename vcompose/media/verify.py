@@ -78,6 +78,9 @@ def _check_picture(plan: Plan, index: Index, track: Track) -> None:
     times = list(track.shown())
     if len(set(times)) != len(times):
         raise VerifyError("two pictures of the film are shown at the same time")
+    empty = sum(edit.length for edit in track.edits if edit.media < 0)
+    if Fraction(empty, index.time_scale) > Fraction(1, 1000):
+        raise VerifyError(f"the film's picture begins {empty / index.time_scale:.3f} s late")
     frame = 1 / plan.target.rate if not plan.copies else max(1 / t.clip.picture.rate for t in plan.clips)
     length = index.length(track)
     if abs(length - plan.length) > frame / 2 + Fraction(1, 100):
