@@ -1,0 +1,97 @@
+"""What all tests share: the programs, real clips where they lie, made clips, and a place for temporary files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vcompose.media.tools import Tools, find_tools
+from vcompose.settings import Settings, search_path
+
+SHARED = Path(__file__).parents[2] / "shared" / "media"
+"""Real clips by strangers, beside the project where they are present; none of them is in it."""
+
+MakeClip = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    """The programs that vcompose itself would take."""
+    settings = Settings()
+    return asyncio.run(
+        find_tools(
+            search_path=search_path(),
+            ffmpeg=settings.ffmpeg,
+            ffprobe=settings.ffprobe,
+            allow_old=settings.allow_old_ffmpeg,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real clips: {SHARED} is absent")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def ffmpeg(tools: Tools) -> Callable[..., None]:
+    """Run ffmpeg with arguments of the test's own; a failure fails the test."""
+
+    def run(*arguments: str | os.PathLike[str]) -> None:
+        subprocess.run(
+            [tools.ffmpeg.path, "-hide_banner", "-nostdin", "-v", "error", "-y", *arguments],
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def make_clip(ffmpeg: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> MakeClip:
+    """Make a clip (once for each set of arguments): moving pictures, and a sound that is like no other part of
+    itself, so that it can be found again in a film.
+
+    ``extra`` are output options of ffmpeg; ``sound`` None makes a silent clip.
+    """
+    folder = tmp_path_factory.mktemp("clips")
+    made: dict[tuple[object, ...], Path] = {}
+
+    def make(
+        name: str = "clip.mp4",
+        *,
+        size: str = "320x240",
+        rate: str = "25",
+        seconds: float = 2.0,
+        sound: int | None = 48_000,
+        channels: int = 2,
+        seed: int = 1,
+        codec: str = "libx264",
+        extra: tuple[str, ...] = (),
+    ) -> Path:
+        key = (name, size, rate, seconds, sound, channels, seed, codec, extra)
+        if key in made:
+            return made[key]
+        place = folder / f"{len(made)}-{os.getpid()}"
+        place.mkdir()
+        path = place / name
+        picture = f"testsrc2=size={size}:rate={rate}:duration={seconds},hue=h={seed * 47}"
+        heard: tuple[str, ...] = ()
+        if sound is not None:
+            noise = f"anoisesrc=duration={seconds}:sample_rate={sound}:amplitude=0.3:seed={seed}:color=pink"
+            heard = ("-f", "lavfi", "-i", noise, "-ac", str(channels))
+        fast = ("-preset", "ultrafast", "-x264-params", "open-gop=0") if codec == "libx264" else ()
+        # no -shortest: each stream keeps its own length
+        ffmpeg("-f", "lavfi", "-i", picture, *heard, "-pix_fmt", "yuv420p", "-c:v", codec, *fast, *extra, path)
+        made[key] = path
+        return path
+
+    return make
