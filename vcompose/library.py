@@ -205,7 +205,7 @@ def _checked(output: Path, clips: Sequence[Path], *, overwrite: bool) -> Path:
     """The film's absolute path. Raises PlaceError."""
     if output.suffix.lower() not in FILM_SUFFIXES:
         raise PlaceError(f"the film is an MP4 file: call it {output.with_suffix('.mp4').name}", code="output_type")
-    path = Path(os.path.abspath(output))  # without the dots, unlike Path.absolute
+    path = output.parent.resolve() / output.name
     if not path.parent.is_dir():
         raise PlaceError(f"there is no folder {path.parent}: make it first", code="output_folder_missing")
     if path.exists() or path.is_symlink():

@@ -11,28 +11,20 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from vcompose.media import codecs, packets
 from vcompose.media.child import Command, Limits, run
-from vcompose.media.clip import Clip, Color, Fields, Picture, Size, Sound
+from vcompose.media.clip import Clip
+from vcompose.media.command import MOST_PIXELS, MOST_STREAMS
 from vcompose.media.container import HEAD, Container, sniff
 from vcompose.media.errors import ChildFailed, ChildStalled, ClipError
-from vcompose.media.packets import Pacing, Scanner, Stream, TooManyPackets, pace
+from vcompose.media.header import Header, choose_picture, holds, picture_of, seconds, sound_of, too_long
+from vcompose.media.packets import Scanner, Stream, TooManyPackets
 from vcompose.media.tools import Tool, Tools
-
-MOST_PIXELS: Final = 35_389_440
-"""8192 x 4320; a larger picture is refused before it is decoded."""
-MOST_STREAMS: Final = 32
-MOST_SECONDS: Final = 24 * 3600
-LONGEST_WAIT: Final = 3600
-"""Seconds that one picture may stand; more is a broken time stamp, not a film."""
-FASTEST: Final = 1000
-"""Pictures a second."""
 
 _HEADER_SECONDS: Final = 30.0
 _PACKET_SECONDS: Final = 600.0
@@ -41,44 +33,6 @@ _HEADER_BYTES: Final = 4 << 20
 _OUR_NAME: Final = re.compile(r"(file:)?/dev/fd/\d+")
 _FOREIGN: Final = re.compile(r"Codec \((\w+)\) not on whitelist")
 _LIMITS: Final = Limits(memory=2 << 30, file_size=1 << 20)
-
-
-class _SideData(BaseModel):
-    rotation: float | None = None
-    displaymatrix: str | None = None
-
-
-class _Stream(BaseModel):
-    index: int
-    codec_name: str = "unknown"
-    codec_type: str = ""
-    profile: str = ""
-    pix_fmt: str = ""
-    width: int = 0
-    height: int = 0
-    sample_aspect_ratio: str = ""
-    field_order: str = ""
-    color_range: str | None = None
-    color_space: str | None = None
-    color_transfer: str | None = None
-    color_primaries: str | None = None
-    r_frame_rate: str = "0/0"
-    time_base: str = "1/1000"
-    sample_rate: int = 0
-    channels: int = 0
-    channel_layout: str = ""
-    extradata_hash: str = ""
-    disposition: dict[str, int] = Field(default_factory=dict)
-    side_data_list: list[_SideData] = Field(default_factory=list)
-
-
-class _Format(BaseModel):
-    start_time: str = "0"
-
-
-class _Header(BaseModel):
-    streams: list[_Stream] = Field(default_factory=list)
-    format: _Format = Field(default_factory=_Format)
 
 
 async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str | None = None) -> Clip:
@@ -99,7 +53,7 @@ async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str
         videos = [s for s in header.streams if s.codec_type == "video" and s.disposition.get("attached_pic") != 1]
         if not videos:
             raise ClipError(
-                f"{name} has no moving picture: it holds only {_holds(header)}. Give a file with a video track",
+                f"{name} has no moving picture: it holds only {holds(header)}. Give a file with a video track",
                 code="no_video_stream",
                 clip=name,
             )
@@ -107,13 +61,13 @@ async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str
         if not usable:
             raise _undecodable(name, f"its video is in a format that vcompose does not decode ({videos[0].codec_name})")
         streams = await look.packets(frozenset(s.index for s in usable))
-        chosen = _moving(usable, streams)
+        chosen = choose_picture(usable, streams)
         if chosen is None:
             raise _undecodable(name, "its video track holds no pictures")
         await look.picture(chosen.index)
     finally:
         os.close(file)
-    picture, warnings = _picture(chosen, streams[chosen.index], name)
+    picture, warnings = picture_of(chosen, streams[chosen.index], name)
     return Clip(
         name=name,
         path=str(path.absolute()),
@@ -122,9 +76,9 @@ async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str
         container=container.title,
         demuxer=container.demuxer,
         formats=container.formats,
-        start=_seconds(header.format.start_time),
+        start=seconds(header.format.start_time),
         picture=picture,
-        sound=_sound(header, streams),
+        sound=sound_of(header, streams),
         warnings=warnings,
     )
 
@@ -143,13 +97,9 @@ class _Look:
         self._name = name
         self._file = file
         self._tools = tools
-        self._input = (
-            "-f", container.demuxer, "-protocol_whitelist", "file", "-format_whitelist", container.formats,
-            *codecs.GUARDS, "-max_streams", str(MOST_STREAMS),
-            "-max_pixels", str(MOST_PIXELS), "-i", f"file:/dev/fd/{file}",
-        )  # fmt: skip
+        self._input = (*guards(container.demuxer, container.formats), "-i", f"file:/dev/fd/{file}")
 
-    async def header(self) -> _Header:
+    async def header(self) -> Header:
         said = bytearray()
 
         def keep(data: bytes) -> None:
@@ -168,7 +118,7 @@ class _Look:
         )
         try:
             await run(self._command(self._tools.ffprobe, arguments, _HEADER_SECONDS), keep)
-            return _Header.model_validate_json(said)
+            return Header.model_validate_json(said)
         except ChildFailed as error:
             if "streams exceed" in error.stderr or "max_streams" in error.stderr:
                 raise _too_many_streams(self._name) from error
@@ -190,7 +140,7 @@ class _Look:
         except ChildStalled as error:
             raise self._late(error) from error
         except TooManyPackets as error:
-            raise _too_long(self._name, f"more than {packets.MOST_PICTURES:,} pictures") from error
+            raise too_long(self._name, f"more than {packets.MOST_PICTURES:,} pictures") from error
         return scanner.streams
 
     async def picture(self, index: int) -> None:
@@ -250,7 +200,7 @@ def _open(path: Path, name: str) -> int:
     raise ClipError(f"{name} is {what}", code="not_a_file", clip=name)
 
 
-def _refuse_by_header(header: _Header, name: str) -> None:
+def _refuse_by_header(header: Header, name: str) -> None:
     if len(header.streams) > MOST_STREAMS:
         raise _too_many_streams(name)
     for stream in header.streams:
@@ -260,144 +210,6 @@ def _refuse_by_header(header: _Header, name: str) -> None:
                 code="too_large_picture",
                 clip=name,
             )
-
-
-def _moving(candidates: Sequence[_Stream], streams: dict[int, Stream]) -> _Stream | None:
-    """The moving picture: one with several pictures before a still one, the default before others, the first."""
-    present = [s for s in candidates if s.index in streams and streams[s.index].count]
-    if not present:
-        return None
-
-    def rank(stream: _Stream) -> tuple[bool, bool, int]:
-        still = stream.disposition.get("still_image") == 1 or streams[stream.index].count < 2
-        return still, stream.disposition.get("default") != 1, stream.index
-
-    return min(present, key=rank)
-
-
-def _picture(header: _Stream, stream: Stream, name: str) -> tuple[Picture, tuple[str, ...]]:
-    base = _fraction(header.time_base) or Fraction(1, 1000)
-    fields = {
-        "tt": Fields.TOP_FIRST,
-        "tb": Fields.TOP_FIRST,
-        "bb": Fields.BOTTOM_FIRST,
-        "bt": Fields.BOTTOM_FIRST,
-    }.get(header.field_order, Fields.PROGRESSIVE)
-    declared = _fraction(header.r_frame_rate)
-    pacing = pace(stream.pictures, base, declared, stream.last_duration)
-    assert stream.first is not None
-    assert stream.last is not None
-    pacing, halved = _whole_pictures(pacing, fields)
-    begin = stream.first * base
-    end = stream.last * base + pacing.last
-    frames = (stream.count + 1) // 2 if halved else stream.count
-    if end - begin > MOST_SECONDS:
-        raise _too_long(name, "more than 24 hours")
-    if pacing.longest > LONGEST_WAIT:
-        raise _too_long(name, f"a gap of {float(pacing.longest) / 3600:.1f} hours")
-    if pacing.rate > FASTEST or (stream.count > 2 and stream.count / (end - begin) > FASTEST):
-        raise ClipError(
-            f"{name} claims more than {FASTEST} pictures a second: its time stamps are broken. Convert it first",
-            code="too_fast",
-            clip=name,
-        )
-    matrix = next((s.displaymatrix for s in header.side_data_list if s.displaymatrix), None) or ""
-    turn = next((s.rotation for s in header.side_data_list if s.rotation is not None), 0.0)
-    rotation = round(-turn) % 360
-    warnings = () if stream.key_first else ("first_picture_incomplete",)
-    picture = Picture(
-        index=header.index,
-        codec=header.codec_name,
-        profile=header.profile,
-        pixel_format=header.pix_fmt,
-        stored=Size(header.width, header.height),
-        aspect=_aspect(header.sample_aspect_ratio),
-        rotation=rotation if rotation % 90 == 0 else 0,
-        matrix=" ".join(matrix.split()),
-        fields=fields,
-        color=Color(
-            range="pc" if header.pix_fmt.startswith("yuvj") else header.color_range,
-            matrix=header.color_space,
-            primaries=header.color_primaries,
-            transfer=header.color_transfer,
-        ),
-        rate=pacing.rate,
-        variable=pacing.variable,
-        frames=frames,
-        begin=begin,
-        end=end,
-        time_base=base,
-        config=header.extradata_hash.removeprefix("SHA256:"),
-        open_gop=stream.open_gop,
-        key_first=stream.key_first,
-        hidden=stream.hidden,
-    )
-    return picture, warnings
-
-
-def _whole_pictures(pacing: Pacing, fields: Fields) -> tuple[Pacing, bool]:
-    """Field packets (PAFF) come twice as often as pictures: no interlaced format shows more than 30 a second."""
-    if fields is Fields.PROGRESSIVE or pacing.rate <= 31:
-        return pacing, False
-    return Pacing(rate=pacing.rate / 2, variable=pacing.variable, last=pacing.last, longest=pacing.longest), True
-
-
-def _sound(header: _Header, streams: dict[int, Stream]) -> Sound | None:
-    """The sound: the default track that decodes, else the first that does."""
-    usable = [
-        s
-        for s in header.streams
-        if s.codec_type == "audio"
-        and codecs.is_known_audio(s.codec_name)
-        and s.channels > 0
-        and s.sample_rate > 0
-        and s.index in streams
-        and streams[s.index].count
-    ]
-    if not usable:
-        return None
-    chosen = min(usable, key=lambda s: (s.disposition.get("default") != 1, s.index))
-    stream = streams[chosen.index]
-    base = _fraction(chosen.time_base) or Fraction(1, 1000)
-    assert stream.first is not None
-    assert stream.last is not None
-    return Sound(
-        index=chosen.index,
-        codec=chosen.codec_name,
-        profile=chosen.profile,
-        rate=chosen.sample_rate,
-        channels=chosen.channels,
-        layout=chosen.channel_layout,
-        begin=stream.first * base + Fraction(stream.skip, chosen.sample_rate),
-        end=(stream.last + stream.last_duration) * base - Fraction(stream.padding, chosen.sample_rate),
-    )
-
-
-def _fraction(text: str) -> Fraction | None:
-    number, _, divisor = text.replace(":", "/").partition("/")
-    try:
-        value = Fraction(int(number), int(divisor or 1))
-    except (ValueError, ZeroDivisionError):
-        return None
-    return value if value > 0 else None
-
-
-def _seconds(text: str) -> Fraction:
-    try:
-        return Fraction(text)
-    except ValueError:
-        return Fraction(0)
-
-
-def _aspect(text: str) -> Fraction:
-    """The sample aspect; an absurd one (beyond 1:8) is a broken header, and taken for square."""
-    aspect = _fraction(text) or Fraction(1)
-    return aspect if Fraction(1, 8) <= aspect <= 8 else Fraction(1)
-
-
-def _holds(header: _Header) -> str:
-    kinds = sorted({s.codec_type or "unknown data" for s in header.streams})
-    return " and ".join("sound" if kind == "audio" else kind for kind in kinds) or "nothing"
 
 
 def _reason(stderr: str) -> str:
@@ -424,10 +236,4 @@ def _too_many_streams(name: str) -> ClipError:
         f"{name} has more than {MOST_STREAMS} streams: keep the video and one sound",
         code="too_many_streams",
         clip=name,
-    )
-
-
-def _too_long(name: str, what: str) -> ClipError:
-    return ClipError(
-        f"{name} has {what}: cut it into parts, or repair its time stamps first", code="too_long", clip=name
     )
