@@ -11,15 +11,11 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import Final
 
-from vcompose.media import codecs
 from vcompose.media.composition import Quality
 from vcompose.media.container import MP4
+from vcompose.media.guards import guards
 from vcompose.media.picture import chain
 from vcompose.media.step import EncodeStep, JoinStep, Piece, SoundPiece, SoundStep
-
-MOST_STREAMS: Final = 32
-MOST_PIXELS: Final = 35_389_440
-"""8192 x 4320; a larger picture is refused before it is decoded."""
 
 PRESET: Final = "veryfast"
 CRF: Final = {Quality.LOW: 28, Quality.MEDIUM: 23, Quality.HIGH: 18}
@@ -35,14 +31,6 @@ choice (0.1) would let sound run ahead of its picture by as much after a hole.""
 _QUIET: Final = ("-hide_banner", "-nostdin", "-v", "warning")
 _PROGRESS: Final = ("-nostats", "-stats_period", "0.25", "-progress", "pipe:1")
 _CLEAN: Final = ("-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact")
-
-
-def guards(demuxer: str, formats: str) -> tuple[str, ...]:
-    """Input options that keep a stranger's file from being read as anything but what its bytes say."""
-    return (
-        "-f", demuxer, "-protocol_whitelist", "file", "-format_whitelist", formats, *codecs.GUARDS,
-        "-max_streams", str(MOST_STREAMS), "-max_pixels", str(MOST_PIXELS),
-    )  # fmt: skip
 
 
 def encode(step: EncodeStep, output: str, threads: int) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from vcompose.media import codecs, packets
 from vcompose.media.child import Command, Limits, run
 from vcompose.media.clip import Clip
-from vcompose.media.command import MOST_PIXELS, MOST_STREAMS
 from vcompose.media.container import HEAD, Container, sniff
 from vcompose.media.errors import ChildFailed, ChildStalled, ClipError
+from vcompose.media.guards import MOST_PIXELS, MOST_STREAMS, guards
 from vcompose.media.header import Header, choose_picture, holds, picture_of, seconds, sound_of, too_long
 from vcompose.media.packets import Scanner, Stream, TooManyPackets
 from vcompose.media.tools import Tool, Tools

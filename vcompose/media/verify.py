@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from vcompose.media.child import Command, Limits, run
-from vcompose.media.command import guards
 from vcompose.media.container import MP4
 from vcompose.media.errors import StepError, VerifyError, first
+from vcompose.media.guards import guards
 from vcompose.media.mp4 import BrokenIndex, Index, Track, read_index
 from vcompose.media.plan import Plan, Treatment
 from vcompose.media.tools import Tools
