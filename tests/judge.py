@@ -17,7 +17,7 @@ import numpy as np
 from judge_decode import Eyes, Pictures, Sound, is_picture, pictures, probe, sound
 from judge_picture import Fit, Seen, Shot, alike, area, look, poses, same_place
 from judge_seams import Lags, seam_lags
-from judge_sound import Heard, level_error, listen, loudness
+from judge_sound import Heard, gaps, level_error, listen, loudness
 
 __all__ = ["Expected", "Eyes", "Figures", "Finding", "Lags", "Limits", "Verdict", "judge", "seam_lags"]
 
@@ -89,7 +89,7 @@ class Figures:
     pose: how its picture is shown; undecidable: poses this picture is too plain to tell from upright, and
     "picture" or "sound" where its shift is ambiguous; resemblance: of the film to the source, at most 1;
     shifts and sync: seconds late (sync is sound less picture), None where not measurable; sync_by:
-    "samples" when both shifts were measured, "timestamps" when a still picture or silence left only one;
+    "samples" when both shifts were measured, "timestamps" when a still picture or silence left only one.
     """
 
     pose: str | None = None
@@ -175,7 +175,7 @@ class _Scene:
     fit: Fit
     limits: Limits
 
-    def shots(self, index: int, begin: float | None = None) -> list[Shot]:
+    def shots(self, index: int) -> list[Shot]:
         """A source held against the film in every distinct pose, upright first; none without pictures."""
         one, film, source = self.expected[index], self.film.pictures, self.sides[index].pictures
         if film is None or source is None:
@@ -188,7 +188,7 @@ class _Scene:
                 source=source,
                 pose=pose,
                 mask=area(upright, film.shown),
-                begin=one.begin if begin is None else begin,
+                begin=one.begin,
                 length=one.length,
                 origin=one.origin or 0.0,
             )
@@ -241,7 +241,7 @@ def _clip(scene: _Scene, index: int) -> tuple[Figures, Notes]:
     shown = [shot for shot in scene.shots(index) if shot.pose.name == figures.pose]
     seen = look(shown[0]) if shown else None
     heard, more = _hearing(scene, index)
-    figures = _timed(replace(figures, seen=seen, heard=heard), limits)
+    figures = _timed(replace(figures, seen=seen, heard=heard))
     if seen:
         hdr = any(side.pictures and side.pictures.hdr for side in (scene.film, scene.sides[index]))
         notes += _seeing(seen, limits, coloured=not hdr)
@@ -282,10 +282,8 @@ def _absent(scene: _Scene, index: int, figures: Figures) -> Notes:
         return []
     start, stop = scene.shots(index)[0].shown
     instants = start + (np.arange(10) + 0.5) / 10 * (stop - start)
-    others = {one.path: at for at, one in enumerate(scene.expected) if one.path != here.path}
-    likes = {
-        path: float(np.median(shots[0].anywhere(instants))) for path, at in others.items() if (shots := scene.shots(at))
-    }
+    others = {one.path: scene.shots(at)[:1] for at, one in enumerate(scene.expected) if one.path != here.path}
+    likes = {path: float(np.median(shots[0].anywhere(instants))) for path, shots in others.items() if shots}
     rival = max(likes, key=lambda path: likes[path], default=None)
     better = rival is not None and likes[rival] > max(own + 0.05, scene.limits.resemblance)
     if own >= scene.limits.resemblance and not better:
@@ -312,19 +310,16 @@ def _seeing(seen: Seen, limits: Limits, *, coloured: bool) -> Notes:
 
 def _hearing(scene: _Scene, index: int) -> tuple[Heard | None, Notes]:
     """Where the source's sound is, and whether it is as loud as it was."""
-    one, film, source, limits = (
-        scene.expected[index],
-        scene.film.sound,
-        scene.sides[index].sound,
-        scene.limits,
-    )
+    one, limits = scene.expected[index], scene.limits
+    film, source = scene.film.sound, scene.sides[index].sound
     if film is None or one.length < 4 * limits.seam:
         return None, []
     begin, length = one.begin + limits.seam, one.length - 2 * limits.seam
-    loud = float(loudness(film.cut(begin, length)).max())
-    wanted = source.cut((one.origin or 0.0) + limits.seam, length) if source else film.cut(-9e3, length)
+    there = film.cut(begin, length)
+    loud = float(loudness(there).max())
+    wanted = source.cut((one.origin or 0.0) + limits.seam, length) if source else 0 * there
     aim = float(loudness(wanted).max())
-    if aim < -120 and loud > limits.silence:
+    if aim < -90 and loud > limits.silence:
         return None, [("noise", f"{loud:.1f} dBFS where the source is silent")]
     if source is None or aim < limits.silence:
         return None, []
@@ -337,13 +332,18 @@ def _hearing(scene: _Scene, index: int) -> tuple[Heard | None, Notes]:
     if heard.likeness < 0.3:
         text = f"likeness {heard.likeness:.2f} at best within half a second"
         return replace(heard, shift=None), [("sound", text)] if aim > -60 else []
-    off = level_error(inner, film.cut(one.begin + rim + (heard.shift or 0.0) * heard.clear, room))
+    late = (heard.shift or 0.0) * heard.clear
+    off = level_error(inner, film.cut(one.begin + rim + late, room))
+    missing = gaps(wanted, film.cut(begin + late, length), begin, film.rate)
+    notes: Notes = []
     if source.channels <= 2 and abs(off) > limits.level:
-        return replace(heard, level=off), [("level", f"{off:+.1f} dB")]
-    return replace(heard, level=off), []
+        notes.append(("level", f"{off:+.1f} dB"))
+    if missing:
+        notes.append(("cut", f"sound absent {_stretches(missing)}"))
+    return replace(heard, level=off, missing=missing), notes
 
 
-def _timed(figures: Figures, limits: Limits) -> Figures:
+def _timed(figures: Figures) -> Figures:
     """The shifts, and sound against picture: where one cannot shift visibly its time stamps are believed."""
     seen, heard = figures.seen, figures.heard
     picture = seen.shift if seen else None

@@ -16,13 +16,15 @@ QUIET = -75.0
 class Heard:
     """shift: seconds the film's sound is late against its place, None where that cannot be told; likeness:
     normalised correlation at that shift, at most 1; clear: no other shift fits nearly as well; level: dB of
-    the film against the source, in the channel where they differ most.
+    the film against the source, in the channel where they differ most; missing: stretches, in film seconds,
+    where the source sounds and the film does not.
     """
 
     shift: float | None
     likeness: float
     clear: bool
     level: float | None = None
+    missing: tuple[tuple[float, float], ...] = ()
 
 
 def loudness(samples: Floats) -> Floats:
@@ -58,6 +60,24 @@ def level_error(source: Floats, film: Floats) -> float:
     heard = wanted > -60
     difference = (got - wanted)[heard]
     return float(difference[np.argmax(np.abs(difference))]) if len(difference) else 0.0
+
+
+def gaps(
+    source: Floats, film: Floats, begin: float, rate: int, *, least: float = 0.15
+) -> tuple[tuple[float, float], ...]:
+    """Stretches of `least` seconds or more where the source sounds and the film is 20 dB weaker, both
+    (n, channels) from `begin` film seconds."""
+    block = rate // 50
+
+    def strength(samples: Floats) -> NDArray[np.float64]:
+        mixed = np.square(samples, dtype=np.float64).mean(axis=1)
+        power: NDArray[np.float64] = mixed[: len(mixed) // block * block].reshape(-1, block).mean(axis=1)
+        return power
+
+    had, got = strength(source), strength(film)
+    absent = np.concatenate(([False], (had > 1e-5) & (got < had / 100), [False])).astype(np.int8)
+    edges = begin + np.flatnonzero(np.diff(absent)).reshape(-1, 2) * (block / rate)
+    return tuple((float(lo), float(hi)) for lo, hi in edges if hi - lo > least - 1e-6)
 
 
 def _one(samples: Floats) -> NDArray[np.float64]:

@@ -40,13 +40,14 @@ def room(path: Path) -> str:
     return first if rest else ""
 
 
-def imports(path: Path) -> Iterator[tuple[str, ast.stmt]]:
+def imports(path: Path) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
     """Every import of ours: the module's path below the package, and the node."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{name(path)}: imports are absolute"
             assert node.module is not None
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]

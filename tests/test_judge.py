@@ -140,6 +140,7 @@ WRONG: dict[str, tuple[tuple[Part, ...], int | None, Code]] = {
     "picture shorter": (spoilt(2, after="trim=end=1"), None, "ends"),
     "frozen": (spoilt(0, after="loop=loop=-1:size=1,trim=end=1.6,setpts=N/30/TB"), 0, "frozen"),
     "frozen end": (spoilt(1, after="trim=end=1.3,tpad=stop_mode=clone:stop_duration=0.7"), 1, "frozen"),
+    "sound cut short": (spoilt(1, sound="atrim=end=1.7,apad=whole_dur=2"), 1, "cut"),
     "muted": (spoilt(1, sound="volume=0"), 1, "muted"),
     "louder": (spoilt(1, sound="volume=2dB"), 1, "level"),
     "one side muted": (spoilt(2, sound="pan=stereo|c0=c0"), 2, "level"),
@@ -162,22 +163,25 @@ def test_mistake_is_found(eyes: Eyes, sources: tuple[Path, ...], tmp_path: Path,
         assert {finding.clip_index for finding in verdict.findings} == {clip}
 
 
-@pytest.mark.parametrize(("picture", "late"), [("tpad=start_duration=0.3", 0.0), ("null", 0.3)])
-def test_late_picture_is_known_late(
-    eyes: Eyes, sources: tuple[Path, ...], tmp_path: Path, picture: str, late: float
-) -> None:
-    """A source whose picture begins 0.3 s after its sound, kept and lost."""
-    offset, film = tmp_path / "offset.mp4", tmp_path / "film.mp4"
-    both = ("-map", "0:v", "-map", "1:a", "-c", "copy")
-    encode(eyes, "-itsoffset", "0.3", "-i", sources[1], "-i", sources[1], *both, offset)
-    chains = f"[1:v]setpts=PTS-STARTPTS,fps=30,{picture},scale={CANVAS},setsar=1[b];[0:v]fps=30,setsar=1[a]"
-    graph = chains + ";[a][0:a][b][1:a]concat=v=1:a=1"
-    inputs = ("-i", sources[0], "-i", offset)
-    encode(eyes, *inputs, "-filter_complex", graph, "-t", "3.6", *CODED, film)
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("late", [0.28, -0.28])
+def test_late_start_is_known(eyes: Eyes, sources: tuple[Path, ...], tmp_path: Path, late: float, kept: bool) -> None:
+    """A source whose picture begins 0.28 s after its sound, or its sound after its picture: kept and lost."""
+    offset, film = tmp_path / "offset.mkv", tmp_path / "film.mp4"
+    streams = ("0:v", "1:a") if late > 0 else ("1:v", "0:a")
+    delayed = ("-itsoffset", "0.28", "-i", sources[1], "-i", sources[1], "-map", streams[0], "-map", streams[1])
+    encode(eyes, *delayed, "-c:v", "copy", "-c:a", "flac", offset)
+    picture = "tpad=start_duration=0.28" if kept and late > 0 else "null"
+    noise = "adelay=280:all=1" if kept and late < 0 else "anull"
+    graph = (
+        f"[1:v]setpts=PTS-STARTPTS,{picture},fps=30,scale={CANVAS},setsar=1[b];[0:v]fps=30,setsar=1[a];"
+        f"[1:a]asetpts=PTS-STARTPTS,{noise}[d];[a][0:a][b][d]concat=v=1:a=1"
+    )
+    encode(eyes, "-i", sources[0], "-i", offset, "-filter_complex", graph, "-t", "3.6", *CODED, film)
     first = Expected(path=sources[0], begin=0.0, length=1.6)
     verdict = judge(eyes, film, [first, Expected(path=offset, begin=1.6, length=2.0)], fit="stretch")
-    assert verdict.clips[1].sync == pytest.approx(late, abs=0.025)
-    assert ("sync" in verdict.codes(1)) == (late > 0)
+    assert verdict.clips[1].sync == pytest.approx(0.0 if kept else late, abs=0.02)
+    assert ("sync" in verdict.codes(1)) != kept
     assert not verdict.codes(0)
 
 
