@@ -72,8 +72,10 @@ def test_a_job_without_a_file_or_pictures() -> None:
     assert (last.frame, last.size, last.seconds, last.speed) == (None, None, 900.0, 1470.0)
 
 
-def test_the_end_of_a_terminated_child_looks_like_success() -> None:
-    assert parse([recorded("terminated")])[-1].ended
+def test_a_child_that_was_ended_in_its_work() -> None:
+    blocks = parse([recorded("terminated")])
+    assert [block.frame for block in blocks] == [0, 0, 7]
+    assert not any(block.ended for block in blocks)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)

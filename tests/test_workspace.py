@@ -226,18 +226,6 @@ def test_not_writable(tmp_path: Path, where: str) -> None:
     assert where in caught.value.detail
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_folder(tmp_path: Path) -> None:
-    """The same for an ordinary person's read-only folder."""
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(PlaceError) as caught, workspace(tmp_path):
-            raise AssertionError("unreachable")
-    finally:
-        tmp_path.chmod(0o700)
-    assert caught.value.code == "output_not_writable"
-
-
 def test_a_place_without_locks_keeps_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made but not lockable (as on some network file systems): refused, and the folder is not left there."""
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+from vcompose.media.errors import first
 from vcompose.media.sample import Sample, make_sample
 from vcompose.media.tools import find_tools
 from vcompose.settings import Settings, search_path
@@ -34,4 +35,9 @@ async def make_samples(folder: Path) -> list[Path]:
         async with gate:
             return await make_sample(sample, folder, tools)
 
-    return list(await asyncio.gather(*(one(sample) for sample in SAMPLES)))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(sample)) for sample in SAMPLES]
+    except ExceptionGroup as errors:
+        raise first(errors) from None
+    return [task.result() for task in tasks]

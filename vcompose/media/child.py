@@ -243,7 +243,7 @@ async def start(command: Command, *, feed: bool = False) -> AsyncIterator[Child]
     started, StepError when the system has no room for another process.
     """
     argv = command.guard.wrap(command.argv, command.limits)
-    spawning = asyncio.create_task(
+    spawning = _Unstoppable(
         asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE if feed else asyncio.subprocess.DEVNULL,
@@ -268,7 +268,7 @@ async def start(command: Command, *, feed: bool = False) -> AsyncIterator[Child]
             raise asyncio.CancelledError
         yield child
     finally:
-        _, cancelled = await _settled(asyncio.create_task(child.end()))
+        _, cancelled = await _settled(_Unstoppable(child.end()))
         if cancelled:
             raise asyncio.CancelledError
 
@@ -295,6 +295,18 @@ def succeeded(command: Command, ended: Ended) -> Ended:
             how = f"signal {signal.Signals(-ended.status).name}"
     last = " / ".join(ended.stderr.splitlines()[-3:]) or "it said nothing"
     raise ChildFailed(f"{_program(command)} failed with {how}: {last}", status=ended.status, stderr=ended.stderr)
+
+
+class _Unstoppable(asyncio.Task[_T]):
+    """A task that runs to its end even when a closing loop cancels everything it knows.
+
+    A spawn cancelled half-way waits for ever inside asyncio, and an ending cancelled half-way leaves a child.
+    """
+
+    def cancel(self, msg: object = None) -> bool:
+        """Nothing happens."""
+        del msg
+        return False
 
 
 async def _settled(task: asyncio.Task[_T]) -> tuple[_T, bool]:

@@ -32,6 +32,7 @@ _PICTURE_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 4 << 20
 _OUR_NAME: Final = re.compile(r"(file:)?/dev/fd/\d+")
 _FOREIGN: Final = re.compile(r"Codec \((\w+)\) not on whitelist")
+_PIXELS: Final = re.compile(r"Picture size (\d+x\d+) exceeds specified max pixel count")
 _LIMITS: Final = Limits(memory=2 << 30, file_size=1 << 20)
 
 
@@ -117,11 +118,11 @@ class _Look:
             *self._input,
         )
         try:
-            await run(self._command(self._tools.ffprobe, arguments, _HEADER_SECONDS), keep)
+            ended = await run(self._command(self._tools.ffprobe, arguments, _HEADER_SECONDS), keep)
+            self._refuse_by_words(ended.stderr)
             return Header.model_validate_json(said)
         except ChildFailed as error:
-            if "streams exceed" in error.stderr or "max_streams" in error.stderr:
-                raise _too_many_streams(self._name) from error
+            self._refuse_by_words(error.stderr)
             why = _reason(error.stderr)
             raise _undecodable(self._name, f"its header cannot be read ({why})") from error
         except ValidationError as error:
@@ -164,6 +165,13 @@ class _Look:
         if size == 0:
             raise _undecodable(self._name, "not one of its pictures can be decoded")
 
+    def _refuse_by_words(self, stderr: str) -> None:
+        """Bounds that the programs watch over themselves: they say so, whatever their exit status is."""
+        if "exceeds max_streams" in stderr:
+            raise _too_many_streams(self._name)
+        if (size := _PIXELS.search(stderr)) is not None:
+            raise _too_large(self._name, size[1])
+
     def _command(self, tool: Tool, arguments: Sequence[str], deadline: float) -> Command:
         return Command(
             argv=(tool.path, "-hide_banner", "-v", "error", *arguments),
@@ -205,11 +213,7 @@ def _refuse_by_header(header: Header, name: str) -> None:
         raise _too_many_streams(name)
     for stream in header.streams:
         if stream.codec_type == "video" and stream.width * stream.height > MOST_PIXELS:
-            raise ClipError(
-                f"{name} has a picture of {stream.width}x{stream.height}, more than 8192x4320: make it smaller first",
-                code="too_large_picture",
-                clip=name,
-            )
+            raise _too_large(name, f"{stream.width}x{stream.height}")
 
 
 def _reason(stderr: str) -> str:
@@ -227,6 +231,14 @@ def _undecodable(name: str, why: str) -> ClipError:
     return ClipError(
         f"{name} cannot be used: {why}. Is it complete? Play it once, and copy or convert it again",
         code="undecodable",
+        clip=name,
+    )
+
+
+def _too_large(name: str, size: str) -> ClipError:
+    return ClipError(
+        f"{name} has a picture of {size}, more than 8192x4320: make it smaller first",
+        code="too_large_picture",
         clip=name,
     )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from vcompose.media.child import Command, Guard, Limits, run
-from vcompose.media.errors import MediaError, ToolError
+from vcompose.media.errors import MediaError, ToolError, first
 
 Origin = Literal["setting", "bundled", "system"]
 
@@ -56,11 +56,13 @@ async def find_tools(
     run), ``tool_too_old``.
     """
     guard = Guard.find(search_path)
-    found = await asyncio.gather(
-        _find("ffmpeg", ffmpeg, search_path, guard, allow_old),
-        _find("ffprobe", ffprobe, search_path, guard, allow_old),
-    )
-    return Tools(ffmpeg=found[0], ffprobe=found[1], guard=guard)
+    try:
+        async with asyncio.TaskGroup() as group:
+            one = group.create_task(_find("ffmpeg", ffmpeg, search_path, guard, allow_old))
+            other = group.create_task(_find("ffprobe", ffprobe, search_path, guard, allow_old))
+    except ExceptionGroup as errors:
+        raise first(errors) from None
+    return Tools(ffmpeg=one.result(), ffprobe=other.result(), guard=guard)
 
 
 async def _find(name: str, setting: Path | None, search_path: str, guard: Guard, allow_old: bool) -> Tool:

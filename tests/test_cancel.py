@@ -1,0 +1,433 @@
+"""A cancelled join leaves nothing: no process, no file but its inputs, no traceback. The command line, for real.
+
+Every process of a run is known by a resource limit (of message queues, which nobody here uses): children inherit it
+through fork, exec, guards and sessions, whatever their arguments, folder and environment are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import MakeClip
+
+from vcompose import join_async, library
+from vcompose.media import film, probe
+from vcompose.media.estimate import Report, Stage
+from vcompose.media.workspace import PREFIX, link_clips
+
+INTERRUPTED = 130
+GONE_SECONDS = 1.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+pytestmark = pytest.mark.skipif(not hasattr(psutil, "RLIMIT_MSGQUEUE"), reason="resource limits of others: Linux only")
+_numbers = count(1)
+
+
+class Run:
+    """One ``vcompose join`` in a folder of its own, and every process that belongs to it."""
+
+    def __init__(self, folder: Path, clips: Sequence[Path], *options: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.inputs = {"film.log", *(f"{number}-{clip.name}" for number, clip in enumerate(clips))}
+        for number, clip in enumerate(clips):
+            target = folder / f"{number}-{clip.name}"
+            if not target.exists():
+                shutil.copy(clip, target)
+        self.log = folder / "film.log"
+        names = sorted(name for name in self.inputs if name != "film.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vcompose", "join", *names, "-o", "film.mp4", *options],
+                cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
+        self.begun = time.monotonic()
+        # long before it starts a child: the interpreter takes tens of milliseconds
+        self.badge = 700_000 - os.getpid() % 500 * 1000 - next(_numbers)
+        psutil.Process(self.process.pid).rlimit(psutil.RLIMIT_MSGQUEUE, (self.badge, self.badge))
+
+    @property
+    def said(self) -> str:
+        """What it wrote to stderr."""
+        return self.log.read_text(errors="replace")
+
+    def living(self) -> list[str]:
+        """Its processes, itself included, zombies excepted."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                mine = process.rlimit(psutil.RLIMIT_MSGQUEUE)[1] == self.badge
+                if mine and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
+            except psutil.Error:
+                continue
+        return found
+
+    def children(self) -> list[psutil.Process]:
+        """The programs that it runs now."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def encoding(self) -> psutil.Process:
+        """One of its children that works in the workspace; waits until there is one."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end and self.process.poll() is None:
+            for child in self.children():
+                try:
+                    if PREFIX in child.cwd():
+                        return child
+                except psutil.Error:
+                    continue
+            time.sleep(0.005)
+        raise AssertionError(f"nothing was encoded: {self.said}")
+
+    def sleep_until(self, moment: float) -> None:
+        """Seconds since its start."""
+        time.sleep(max(0.0, self.begun + moment - time.monotonic()))
+
+    def signal(self, *signals: int, pause: float = 0.0) -> float:
+        """Send signals with a pause between them; gives the moment of the first."""
+        sent = time.monotonic()
+        for number in signals:
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+            if number != signals[-1]:
+                time.sleep(pause)
+        return sent
+
+    def gone(self, sent: float) -> int:
+        """The exit status, once nothing of it lives any more; both within a second of the signal."""
+        left = None
+        while left != [] and time.monotonic() < sent + GONE_SECONDS:
+            self.process.poll()
+            left = self.living()
+            time.sleep(0.005)
+        assert not left, f"still there {time.monotonic() - sent:.2f} s later: {left}"
+        return self.process.wait()
+
+    def left(self) -> set[str]:
+        """What is in the folder beside its inputs and its log."""
+        return set(os.listdir(self.folder)) - self.inputs  # noqa: PTH208 - names, no paths
+
+    def ended_well(self, sent: float, *signals: int) -> str:
+        """Judge how a run ended that was sent signals: "interrupted", "early" (killed by the signal before it had
+        begun) or "finished".
+        """
+        status = self.gone(sent)
+        assert "Traceback" not in self.said, self.said
+        assert "Exception" not in self.said, self.said
+        if status == 0:
+            assert self.left() == {"film.mp4"}
+            return "finished"
+        assert self.left() == set()
+        if status in {-number for number in signals}:
+            assert self.said == ""
+            return "early"
+        assert status == INTERRUPTED, f"{status}: {self.said}"
+        assert "interrupted, nothing was left behind" in self.said
+        return "interrupted"
+
+    def close(self) -> None:
+        """End it, whatever the test came to."""
+        self.process.kill()
+        self.process.wait()
+
+
+StartRun = Callable[..., Run]
+
+
+@pytest.fixture(scope="module")
+def clips(make_clip: MakeClip) -> list[Path]:
+    """Clips of different kinds, so that all are encoded, and long enough for seconds of work."""
+    return [
+        make_clip("a.mp4", size="640x360", rate="30", seconds=10, seed=1),
+        make_clip("b.mp4", size="360x640", rate="25", seconds=8, seed=2, sound=44_100),
+        make_clip("c.avi", size="640x360", rate="24", seconds=8, seed=3, codec="mpeg4", sound=None),
+        make_clip("d.mkv", size="480x360", rate="30000/1001", seconds=8, seed=4, channels=1),
+    ]
+
+
+@pytest.fixture(scope="module")
+def short(make_clip: MakeClip) -> list[Path]:
+    """Clips that are joined in no time."""
+    return [make_clip("e.mp4", seconds=1, seed=5), make_clip("f.mp4", seconds=1, seed=6)]
+
+
+@pytest.fixture
+def start_run(tmp_path: Path) -> Iterator[StartRun]:
+    """Start runs; none outlives the test."""
+    runs: list[Run] = []
+
+    def begin(name: str, clips: Sequence[Path], *options: str) -> Run:
+        run = Run(tmp_path / name, clips, *options)
+        runs.append(run)
+        return run
+
+    yield begin
+    for run in runs:
+        run.close()
+
+
+@pytest.fixture(scope="module")
+def whole(clips: list[Path], tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Seconds that a run takes when nobody interrupts it and another one runs beside it."""
+    runs = [Run(tmp_path_factory.mktemp("whole") / str(number), clips) for number in range(2)]
+    try:
+        for run in runs:
+            assert run.process.wait(60) == 0, run.said
+            assert run.left() == {"film.mp4"}
+        return time.monotonic() - runs[0].begun
+    finally:
+        for run in runs:
+            run.close()
+
+
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_signal_at_any_moment(start_run: StartRun, clips: list[Path], whole: float, tenth: int) -> None:
+    """SIGINT to one run and SIGTERM to another, at ten moments of its whole time: gone within a second."""
+    moment = whole * tenth / 10
+    runs = [start_run(number.name, clips) for number in SIGNALS]
+    sent = []
+    for run, number in zip(runs, SIGNALS, strict=True):
+        run.sleep_until(moment)
+        sent.append(run.signal(number))
+    ends = [run.ended_well(at, number) for run, at, number in zip(runs, sent, SIGNALS, strict=True)]
+    if 0.3 < tenth / 10 < 0.7:
+        assert ends == ["interrupted", "interrupted"]
+
+
+@pytest.mark.parametrize(("pause", "part"), [(0.0, 0.15), (0.001, 0.25), (0.004, 0.4), (0.012, 0.55), (0.03, 0.7)])
+def test_a_second_signal(start_run: StartRun, clips: list[Path], whole: float, pause: float, part: float) -> None:
+    """An impatient second signal, while the first is being obeyed, changes nothing; nor does a third."""
+    orders = ((signal.SIGINT,) * 3, (signal.SIGTERM, signal.SIGINT, signal.SIGTERM))
+    runs = [start_run(str(number), clips) for number in range(2)]
+    sent = []
+    for run, order in zip(runs, orders, strict=True):
+        run.sleep_until(whole * part)
+        sent.append(run.signal(*order, pause=pause))
+    for run, at in zip(runs, sent, strict=True):
+        run.ended_well(at, *SIGNALS)
+
+
+def test_a_signal_during_the_start(start_run: StartRun, short: list[Path]) -> None:
+    """While the interpreter imports vcompose an interrupt ends it at once, and no traceback is shown."""
+    for number in range(10):
+        run = start_run(str(number), short)
+        run.sleep_until(0.08 + number * 0.03)
+        assert run.ended_well(run.signal(signal.SIGINT), signal.SIGINT)
+
+
+def test_a_signal_while_a_child_is_stopped(start_run: StartRun, clips: list[Path]) -> None:
+    """Ctrl+C ends a child that does not run (SIGSTOP) as well."""
+    run = start_run("stopped", clips)
+    run.encoding()
+    for child in run.children():
+        child.suspend()
+    time.sleep(0.1)
+    assert run.ended_well(run.signal(signal.SIGINT), signal.SIGINT) == "interrupted"
+
+
+def test_a_signal_with_json(start_run: StartRun, clips: list[Path]) -> None:
+    """The document on stdout is not what matters here: the exit status and the silence are the same."""
+    run = start_run("json", clips, "--json")
+    run.encoding()
+    assert run.ended_well(run.signal(signal.SIGTERM), signal.SIGTERM) == "interrupted"
+
+
+def test_an_old_film_stays(start_run: StartRun, clips: list[Path]) -> None:
+    """Interrupted with ``--overwrite``, the film that was there is untouched."""
+    folder = start_run("old", clips[:1]).folder
+    (folder / "film.mp4").write_bytes(b"the old film")
+    run = start_run("old", clips, "--overwrite")
+    run.encoding()
+    sent = run.signal(signal.SIGINT)
+    assert run.gone(sent) == INTERRUPTED
+    assert run.left() == {"film.mp4"}
+    assert (folder / "film.mp4").read_bytes() == b"the old film"
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.8])
+def test_killed(start_run: StartRun, clips: list[Path], short: list[Path], whole: float, part: float) -> None:
+    """SIGKILL: no child a second later; the next join beside it removes what the dead one left, and succeeds."""
+    run = start_run("killed", clips)
+    run.encoding()
+    run.sleep_until(whole * part * 0.7)
+    run.gone(run.signal(signal.SIGKILL))
+    left = run.left()
+    assert all(name.startswith(PREFIX) for name in left)
+    assert len(left) == 1
+    after = start_run("killed", short)
+    assert after.process.wait(30) == 0, after.said
+    assert after.left() - run.inputs == {"film.mp4"}
+
+
+def test_killed_beside_a_living_one(start_run: StartRun, clips: list[Path], short: list[Path]) -> None:
+    """A join that sweeps spares the folder of one that is at work in the same place, even a stopped one."""
+    worker = start_run("together", clips)
+    worker.encoding()
+    worker.process.send_signal(signal.SIGSTOP)
+    second = Run(worker.folder, [], "--help")
+    second.close()
+    other = subprocess.run(
+        [sys.executable, "-m", "vcompose", "join", *map(str, short), "-o", "other.mp4"],
+        cwd=worker.folder, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert other.returncode == 0, other.stderr.decode()
+    assert len([name for name in worker.left() if name.startswith(PREFIX)]) == 1
+    worker.process.send_signal(signal.SIGCONT)
+    assert worker.process.wait(60) == 0, worker.said
+    assert worker.left() == {"film.mp4", "other.mp4"}
+
+
+def test_a_signal_while_another_program_holds_the_folder(start_run: StartRun, short: list[Path]) -> None:
+    """A lock on the output folder that somebody else keeps must not make a join that cannot be interrupted."""
+    folder = start_run("held", short[:1]).folder
+    door = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        run = start_run("held", short)
+        run.sleep_until(1.5)
+        assert run.ended_well(run.signal(signal.SIGINT), signal.SIGINT) in ("interrupted", "finished")
+    finally:
+        os.close(door)
+
+
+# the same in a program that has a loop of its own
+
+
+class Here:
+    """A join in this process, and what it leaves in this process."""
+
+    def __init__(self, folder: Path, clips: Sequence[Path]) -> None:
+        self._folder = folder
+        self._clips = clips
+        self._tasks = asyncio.all_tasks()
+        self._files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names, no paths
+
+    def join(self, tell: Callable[[Report], None] | None = None) -> asyncio.Task[library.Film]:
+        """Begin."""
+        return asyncio.create_task(join_async(self._clips, self._folder / "film.mp4", tell=tell))
+
+    async def left_nothing(self) -> None:
+        """No child and no task at once; no file and no descriptor as soon as the threads are at rest."""
+        zombies = {psutil.STATUS_ZOMBIE}
+        assert [p for p in psutil.Process().children(recursive=True) if p.status() not in zombies] == []
+        assert asyncio.all_tasks() == self._tasks
+        assert list(self._folder.iterdir()) == []
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await asyncio.sleep(0.02)
+        assert list(self._folder.iterdir()) == []
+        assert len(os.listdir("/proc/self/fd")) <= self._files + 2  # noqa: PTH208 - epoll's and the pool's own
+
+
+@pytest.mark.parametrize("part", [0.02, 0.1, 0.3, 0.55, 0.8])
+async def test_cancel_in_process(tmp_path: Path, clips: list[Path], whole: float, part: float) -> None:
+    """``task.cancel()``, and again in the ending: the cancellation goes on when nothing is left."""
+    here = Here(tmp_path, clips)
+    task = here.join()
+    await asyncio.sleep(whole * part * 0.6)
+    begun = time.monotonic()
+    task.cancel()
+    await asyncio.sleep(part / 100)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - begun < GONE_SECONDS
+    await here.left_nothing()
+
+
+@pytest.mark.parametrize("stage", [Stage.ENCODING, Stage.SOUND, Stage.JOINING, Stage.VERIFYING])
+async def test_cancel_in_every_stage(tmp_path: Path, short: list[Path], make_clip: MakeClip, stage: Stage) -> None:
+    """Cancelled by its own listener as soon as a stage begins."""
+    here = Here(tmp_path, [*short, make_clip("g.mp4", size="320x180", rate="30", seconds=1, seed=7)])
+    told: list[Stage] = []
+
+    def tell(report: Report) -> None:
+        told.append(report.stage)
+        if report.stage is stage:
+            task.cancel()
+
+    task = here.join(tell)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told[-1] is stage
+    await here.left_nothing()
+
+
+async def test_cancel_in_the_first_turns(tmp_path: Path, short: list[Path]) -> None:
+    """Cancelled after so many turns of the loop, before or while the first programs are started."""
+    here = Here(tmp_path, short)
+    for turns in range(0, 60, 3):
+        task = here.join()
+        for _ in range(turns):
+            await asyncio.sleep(0 if turns % 2 else 0.0005)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await here.left_nothing()
+
+
+async def test_cancel_while_clips_are_opened(
+    tmp_path: Path, short: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that a thread opens for a cancelled join is closed again."""
+    opened: list[int] = []
+    really = probe._open
+
+    def slow(path: Path, name: str) -> int:
+        time.sleep(0.2)
+        opened.append(really(path, name))
+        return opened[-1]
+
+    monkeypatch.setattr(probe, "_open", slow)
+    task = asyncio.create_task(library.probe(short))
+    await asyncio.sleep(0.15)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.get_running_loop().shutdown_default_executor()
+    left = [file for file in opened if Path(os.path.realpath(f"/proc/self/fd/{file}")) in short]
+    for file in left:
+        os.close(file)
+    assert not left
+
+
+async def test_cancel_while_clips_are_linked(
+    tmp_path: Path, short: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that still makes links for a cancelled join does not keep its folder alive."""
+
+    def slow(place: Path, links: Sequence[tuple[str, Path]]) -> None:
+        begun.append(place)
+        for link in links:
+            time.sleep(0.1)
+            link_clips(place, [link])
+
+    begun: list[Path] = []
+    monkeypatch.setattr(film, "link_clips", slow)
+    here = Here(tmp_path, short)
+    task = here.join()
+    while not begun:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    try:
+        await task
+    except (asyncio.CancelledError, FileNotFoundError):
+        pass
+    await here.left_nothing()
