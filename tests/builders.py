@@ -124,18 +124,20 @@ def clips(draw: st.DrawFn, *, shortest: int = 1) -> Clip:
     over = draw(st.sampled_from((Fraction(0), Fraction(1, 20), Fraction(2, 3))))
     sound_rate = draw(st.sampled_from((48_000, 44_100, 22_050)))
     sound = heard(start + late, max(end + over, start + late), rate=sound_rate)
-    return clip(
+    hear = draw(st.booleans())
+    made = clip(
         draw(st.sampled_from(("a.mp4", "b.mov", "c d.mp4", "$(e).mkv"))) + str(draw(st.integers(0, 3))),
         frames=frames,
         rate=rate,
         start=start,
-        sound=draw(st.sampled_from((sound, False))),
+        sound=sound if hear else False,
         stored=draw(st.sampled_from(SIZES)),
         rotation=draw(st.sampled_from((0, 0, 90))),
         color=draw(st.sampled_from((SDR, NO_COLOR))),
         fields=draw(st.sampled_from((Fields.PROGRESSIVE, Fields.PROGRESSIVE, Fields.TOP_FIRST))),
         variable=draw(st.sampled_from((False, False, True))),
     )
+    return replace(made, start=made.begin)
 
 
 OUTPUTS = st.builds(

@@ -267,13 +267,13 @@ def test_threads_race(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nobody_looks_between_making_and_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep that comes between ``mkdir`` and ``flock`` waits."""
+def test_a_sweep_between_making_and_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that comes between ``mkdir`` and ``flock`` cannot take the folder that is worked in."""
     lock = module._locked
     swept: list[list[Path]] = []
 
     def slow(folder: Path) -> int:
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread() and sweeper.ident is None:
             sweeper.start()
             time.sleep(0.2)
         return lock(folder)
@@ -282,8 +282,12 @@ def test_nobody_looks_between_making_and_locking(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(module, "_locked", slow)
     with workspace(tmp_path) as folder:
         sweeper.join(10)
-        assert swept == [[]]
+        assert len(swept) == 1
+        assert folder not in swept[0]
         assert folder.is_dir()
+        (folder / "film.part").write_bytes(b"half")
+        assert sweep(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unchanged(tmp_path: Path) -> None:

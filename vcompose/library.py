@@ -32,7 +32,7 @@ from vcompose.media.composition import (
     parse_rate,
     parse_size,
 )
-from vcompose.media.errors import ClipError, CompositionError, PlaceError, VerifyError
+from vcompose.media.errors import ClipError, CompositionError, PlaceError, StepError, VerifyError
 from vcompose.media.estimate import Report, Stage
 from vcompose.media.executor import LocalExecutor
 from vcompose.media.film import make
@@ -188,7 +188,7 @@ async def _film(
         executor = LocalExecutor(tools, folder, parallel=settings.parallel)
         try:
             made = await make(planned, folder, executor, tools, tell)
-        except VerifyError as error:
+        except (VerifyError, StepError) as error:
             if not planned.copies or planned.composition.output.mode is Mode.COPY:
                 raise
             reason = Reason(code="check_failed", parameters={"why": error.detail})

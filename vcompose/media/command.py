@@ -24,6 +24,8 @@ SOUND_BITS: Final = 192_000
 SAMPLE: Final = "f32le"
 SAMPLE_BYTES: Final = 8
 """Bytes of one sample of both channels, as raw float sound."""
+_DELAY: Final = 2
+"""Pictures by which libx264 decodes ahead of what it shows, with the preset's B-frames."""
 _GAP: Final = 0.03
 """Seconds by which a sound's time stamps may wander before silence fills the gap or the overlap is cut. ffmpeg's own
 choice (0.1) would let sound run ahead of its picture by as much after a hole."""
@@ -77,13 +79,15 @@ def join(step: JoinStep, listing: str, output: str) -> tuple[str, ...]:
     """
     first = step.pictures[0].source
     formats = ",".join(dict.fromkeys(f for piece in step.pictures for f in piece.source.formats.split(",")))
+    # the encoder of a very short clip decodes less far ahead, and its neighbour's time stamps would run backwards
+    order = () if step.picture is None else ("-bsf:v", f"setts=pts=PTS:dts=(N-{_DELAY})*{step.picture}")
     sound: tuple[str, ...] = ()
     if step.sound is not None:
         sound = (*guards(MP4.demuxer, MP4.formats), "-i", f"file:{step.sound}")
     return (
         *_QUIET, *_PROGRESS, "-copyts", "-xerror", "-auto_convert", "0", *guards("concat", f"concat,{formats}"),
         "-i", f"file:{listing}", *sound, "-map", f"0:{first.index}", *(("-map", "1:a") if sound else ()),
-        "-c", "copy", *_CLEAN, "-moov_size", str(step.reserve), "-f", "mp4", "-y", f"file:{output}",
+        "-c", "copy", *order, *_CLEAN, "-moov_size", str(step.reserve), "-f", "mp4", "-y", f"file:{output}",
     )  # fmt: skip
 
 

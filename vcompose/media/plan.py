@@ -141,6 +141,7 @@ def _laid_out(
         pictures=pictures.pieces,
         sound=sound.output if sound else None,
         length=begins[-1],
+        picture=target.picture_ticks if rung.treatment is Treatment.ENCODE else None,
         reserve=_INDEX_REST
         + pictures.frames * _INDEX_PICTURE
         + len(pictures.pieces) * 256

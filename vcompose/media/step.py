@@ -42,6 +42,11 @@ class Target:
         """Ticks a second in the film's video track: a whole number of them to each picture."""
         return self.rate.numerator * -(-10_000 // self.rate.numerator)
 
+    @property
+    def picture_ticks(self) -> int:
+        """Ticks that each picture lasts."""
+        return int(self.time_scale / self.rate)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeStep:
@@ -107,7 +112,8 @@ class Piece:
 class JoinStep:
     """Copy the packets of all pictures, one clip after another, beside the sound; the index goes in front.
 
-    ``reserve`` is the room for the index in bytes, never less than it will need.
+    ``reserve`` is the room for the index in bytes, never less than it will need. ``picture`` is the length of each
+    picture in ticks where all were encoded, at one rate; None where they are copied with their own time stamps.
     """
 
     kind: Literal["join"] = "join"
@@ -117,6 +123,7 @@ class JoinStep:
     sound: str | None
     length: Fraction
     reserve: int
+    picture: int | None = None
     output: str = ""
 
 
