@@ -16,6 +16,7 @@ from vcompose.media.step import EncodeStep, Source, Target
 
 SDR = Color(range="tv", matrix="bt709", primaries="bt709", transfer="bt709")
 NO_COLOR = Color(range=None, matrix=None, primaries=None, transfer=None)
+SMALL, WIDE = Size(320, 240), Size(640, 360)
 FOLDER = "/home/somebody/secret"
 """The folder in which every built clip claims to lie."""
 
@@ -40,7 +41,7 @@ def clip(
         codec="h264",
         profile="High",
         pixel_format="yuv420p",
-        stored=Size(320, 240),
+        stored=SMALL,
         aspect=Fraction(1),
         rotation=0,
         matrix="",
@@ -84,12 +85,12 @@ def composition(*clips: Clip, **output: Any) -> Composition:
     return Composition(clips=clips, output=Output(**output))
 
 
-def target(size: Size = Size(640, 360), *, rate: Fraction = Fraction(25), fit: Fit = Fit.CONTAIN) -> Target:
+def target(size: Size = WIDE, *, rate: Fraction = Fraction(25), fit: Fit = Fit.CONTAIN) -> Target:
     """A target of medium quality."""
     return Target(size=size, rate=rate, fit=fit, quality=Quality.MEDIUM)
 
 
-def encode_step(*, target: Target, shown: Size = Size(320, 240), **changes: Any) -> EncodeStep:
+def encode_step(*, target: Target, shown: Size = SMALL, **changes: Any) -> EncodeStep:
     """A step that encodes three seconds; ``changes`` are other fields of it."""
     source = Source(link="clip-0", identity="id", demuxer=MP4.demuxer, formats=MP4.formats, index=0)
     step = EncodeStep(
@@ -108,7 +109,7 @@ def encode_step(*, target: Target, shown: Size = Size(320, 240), **changes: Any)
 
 
 RATES = tuple(Fraction(n, d) for n, d in ((10, 1), (24000, 1001), (25, 1), (30000, 1001), (30, 1), (60000, 1001)))
-SIZES = (Size(320, 240), Size(640, 360), Size(360, 640), Size(161, 121), Size(1920, 1080), Size(2, 2))
+SIZES = (SMALL, WIDE, Size(360, 640), Size(161, 121), Size(1920, 1080), Size(2, 2))
 
 
 @st.composite
@@ -142,7 +143,7 @@ def clips(draw: st.DrawFn, *, shortest: int = 1) -> Clip:
 
 OUTPUTS = st.builds(
     Output,
-    size=st.sampled_from((None, Size(640, 360))),
+    size=st.sampled_from((None, WIDE)),
     rate=st.sampled_from((None, Fraction(25), Fraction(30000, 1001), Fraction(240))),
     fit=st.sampled_from(Fit),
     quality=st.sampled_from(Quality),

@@ -439,9 +439,9 @@ async def test_deadline(stubborn: Stubborn) -> None:
 
 async def test_pause_of_the_loop_is_no_stall(stubborn: Stubborn) -> None:
     """Time in which we did not look (a blocked loop) is not held against the child."""
-    task = asyncio.create_task(run(stubborn.command("hang=1.6", "exit=0", stall=0.8), ignore))
-    await asyncio.sleep(0.2)
-    time.sleep(1.1)
+    task = asyncio.create_task(run(stubborn.command("hang=2.3", "exit=0", stall=1.2), ignore))
+    await asyncio.sleep(0.5)  # the first look has been taken
+    time.sleep(1.5)
     assert (await task).status == 0
 
 
@@ -452,7 +452,7 @@ import asyncio
 from pathlib import Path
 from vcompose.media.child import Command, Guard, run
 
-command = Command(argv={stubborn.command("say=up", "hang=4.2", "exit=0").argv!r}, folder=Path("/"),
+command = Command(argv={stubborn.command("say=up", "hang=5.0", "exit=0").argv!r}, folder=Path("/"),
     guard=Guard(setpriv=None, prlimit=None), stall=2.4)
 print(asyncio.run(run(command, lambda data: print(data.decode(), end="", flush=True))).status)
 """
@@ -460,7 +460,7 @@ print(asyncio.run(run(command, lambda data: print(data.decode(), end="", flush=T
     try:
         assert process.stdout is not None
         assert await asyncio.to_thread(process.stdout.readline) == "up\n"
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.8)  # the first look has been taken
         process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(3.2)
         process.send_signal(signal.SIGCONT)

@@ -134,6 +134,7 @@ def test_windows_line_ends_and_odd_durations() -> None:
     assert (stream.count, stream.first, stream.last, stream.last_duration) == (2, 5, 6, 0)
 
 
+@settings(deadline=None)
 @given(path=st.sampled_from(RECORDED), places=st.lists(st.integers(0, 1400), max_size=12))
 def test_cut_anywhere(path: Path, places: list[int]) -> None:
     data = path.read_bytes()
@@ -146,6 +147,7 @@ def test_fed_byte_by_byte(path: Path) -> None:
     assert scan(data[i : i + 1] for i in range(len(data))) == scan([data]) != {}
 
 
+@settings(deadline=None)
 @given(data=st.lists(st.binary(max_size=30), max_size=20).map(b"\n".join), places=st.lists(st.integers(0, 600)))
 def test_garbage_cut_anywhere(data: bytes, places: list[int]) -> None:
     assert scan(cut(data, places)) == scan([data])
@@ -180,6 +182,7 @@ def test_a_grid_rounded_to_ticks(rate: Fraction, base: Fraction) -> None:
 BASES = tuple(Fraction(1, ticks) for ticks in (1000, 90_000, 30_000, 600))
 
 
+@settings(deadline=None)
 @given(
     rate=st.sampled_from(COMMON_RATES),
     base=st.sampled_from(BASES),
@@ -194,6 +197,7 @@ def test_any_common_rate_that_the_header_tells(rate: Fraction, base: Fraction, c
     assert (pacing.rate, pacing.variable, pacing.last) == (rate, False, 1 / rate)
 
 
+@settings(deadline=None)
 @given(rate=st.sampled_from(COMMON_RATES), base=st.sampled_from(BASES), count=st.integers(20, 2000))
 def test_any_common_rate_that_the_header_does_not_tell(rate: Fraction, base: Fraction, count: int) -> None:
     assume(1 / rate >= 2 * base)
@@ -207,7 +211,10 @@ def test_any_common_rate_that_the_header_does_not_tell(rate: Fraction, base: Fra
         assert abs(pacing.rate / rate - 1) <= 2 * base / length + Fraction(1, 1000)
 
 
-@given(rate=st.sampled_from((Fraction(10), FILM, Fraction(25), NTSC)), count=st.integers(20, 300), at=st.integers(1, 18))
+@settings(deadline=None)
+@given(
+    rate=st.sampled_from((Fraction(10), FILM, Fraction(25), NTSC)), count=st.integers(20, 300), at=st.integers(1, 18)
+)
 def test_a_lost_picture_makes_the_rate_vary(rate: Fraction, count: int, at: int) -> None:
     base = Fraction(1, 90_000)
     times = even(rate, base, count)
@@ -241,6 +248,7 @@ def test_an_uneven_stream_far_too_fast_is_shown_at_sixty() -> None:
     assert measured(times, Fraction(1, 90_000)).rate == 60
 
 
+@settings(deadline=None)
 @given(times=st.lists(st.integers(0, 10_000), min_size=1, max_size=60), again=st.integers(0, 59))
 def test_duplicates_and_order_say_nothing(times: list[int], again: int) -> None:
     base = Fraction(1, 1000)
@@ -284,16 +292,14 @@ def test_two_pictures_hours_apart(hours: int) -> None:
     assert pacing.rate > 0
 
 
-@settings(max_examples=200)
+@settings(max_examples=100, deadline=None)
 @given(
     times=st.lists(st.integers(-(2**62), 2**62), max_size=30),
     base=st.sampled_from((*BASES, Fraction(1), Fraction(1, 10**9))),
     declared=st.none() | st.fractions(Fraction(1, 1000), 10**6),
     last=st.integers(0, 2**40),
 )
-def test_any_time_stamps_are_measured(
-    times: list[int], base: Fraction, declared: Fraction | None, last: int
-) -> None:
+def test_any_time_stamps_are_measured(times: list[int], base: Fraction, declared: Fraction | None, last: int) -> None:
     pacing = measured(times, base, declared, last)
     assert pacing.rate > 0
     assert pacing.last >= 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcompose.media.progress import Block, Parser
@@ -56,9 +56,7 @@ def test_a_copy() -> None:
 
 
 def test_a_short_job_says_only_its_end() -> None:
-    assert parse([recorded("short")]) == [
-        Block(frame=5, seconds=0.12, size=3425, speed=27.0, dropped=0, ended=True)
-    ]
+    assert parse([recorded("short")]) == [Block(frame=5, seconds=0.12, size=3425, speed=27.0, dropped=0, ended=True)]
 
 
 def test_a_flushing_encoder_says_not_available() -> None:
@@ -84,6 +82,7 @@ def test_fed_byte_by_byte(path: Path) -> None:
     assert parse(data[i : i + 1] for i in range(len(data))) == parse([data]) != []
 
 
+@settings(deadline=None)
 @given(path=st.sampled_from(RECORDED), places=st.lists(st.integers(0, 2000), max_size=12))
 def test_cut_anywhere(path: Path, places: list[int]) -> None:
     data = path.read_bytes()
@@ -98,6 +97,7 @@ _LINE = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     lines=st.lists(_LINE, max_size=12),
     newline=st.sampled_from((b"\n", b"\r\n")),
@@ -108,6 +108,7 @@ def test_garbage_is_cut_the_same_everywhere(lines: list[bytes], newline: bytes, 
     assert parse(cut(data, places)) == parse([data])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_before_a_block_costs_no_more_than_its_line(garbage: bytes) -> None:
     block = parse([garbage.replace(b"progress", b""), b"\nframe=3\nprogress=continue\n"])
@@ -164,4 +165,12 @@ def test_an_endless_line_takes_no_memory() -> None:
     for _ in range(100):
         assert parser.feed(b"x" * 4000) == []
     assert len(parser._rest) <= 4096
-    assert parser.feed(b"frame=1\nframe=2\nprogress=end\n") == [nothing(frame=2, ended=True)]
+    # the end of that line is no line
+    assert parser.feed(b"frame=1\nspeed=2x\nprogress=end\n") == [nothing(speed=2.0, ended=True)]
+
+
+@pytest.mark.parametrize(("length", "frame"), [(4096, 1), (4097, None)])
+@pytest.mark.parametrize("place", [3, 4000, 4096, 4097])
+def test_the_longest_line(length: int, frame: int | None, place: int) -> None:
+    data = b"frame=" + b"1".rjust(length - 6) + b"\nprogress=continue\n"
+    assert parse([data]) == parse(cut(data, [place])) == [nothing(frame=frame)]
