@@ -93,6 +93,10 @@ def test_only_the_last_padding_counts() -> None:
     assert streams[1].padding == 0
 
 
+def test_only_the_first_heard_packet_skips() -> None:
+    assert scan([b"1,0,0,20,K__,7,0\n1,20,20,20,K__,312,0\n"], frozenset())[1].skip == 7
+
+
 def test_open_gop() -> None:
     assert recorded("open-gop")[0].open_gop
     assert not recorded("plain")[0].open_gop
