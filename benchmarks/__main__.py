@@ -49,7 +49,8 @@ def make_clips(folder: Path, tools: Tools) -> list[Path]:
             [
                 tools.ffmpeg.path, "-v", "error", "-nostdin", "-y", "-f", "lavfi", "-i", picture,
                 "-f", "lavfi", "-i", sound, "-ac", "2", "-pix_fmt", "yuv420p",
-                "-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "open-gop=0", "-b:v", BITS, "-maxrate", BITS, "-bufsize", "8M", "-c:a", "aac", "-b:a", "192k", str(part),
+                "-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "open-gop=0",
+                "-b:v", BITS, "-maxrate", BITS, "-bufsize", "8M", "-c:a", "aac", "-b:a", "192k", str(part),
             ],
             check=True,
         )  # fmt: skip
