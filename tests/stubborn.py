@@ -52,14 +52,23 @@ def beat(seconds: str) -> None:
 
 
 def grandchild(kind: str) -> None:
-    """Fork another one that hangs, and say its pid. ``quiet``: it holds none of the pipes."""
+    """Fork another one that hangs, and say its pid. ``quiet``: it holds none of the pipes; ``heavy``: so much memory
+    that it takes a while to die.
+    """
+    begun, ready = os.pipe()
     pid = os.fork()
     if pid == 0:
-        if kind == "quiet":
+        if kind in ("quiet", "heavy"):
             null = os.open(os.devnull, os.O_RDWR)
             for descriptor in (0, 1, 2):
                 os.dup2(null, descriptor)
+        ballast = bytearray(b"x") * (300 << 20 if kind == "heavy" else 1)
+        os.write(ready, b".")
         hang("")
+        del ballast
+    os.read(begun, 1)
+    os.close(begun)
+    os.close(ready)
     put(1, b"%d\n" % pid)
 
 

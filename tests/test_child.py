@@ -225,9 +225,10 @@ async def test_leaving_a_flood(stubborn: Stubborn, flood: str) -> None:
 # leaving, by every way out
 
 
-async def test_leaving_early(stubborn: Stubborn) -> None:
-    """Out of ``start`` without a wait: child and grandchild are gone at once."""
-    async with start(stubborn.command("grandchild", "hang")) as child:
+@pytest.mark.parametrize("kind", ["grandchild", "grandchild=quiet", "grandchild=heavy"])
+async def test_leaving_early(stubborn: Stubborn, kind: str) -> None:
+    """Out of ``start`` without a wait: child and grandchild are gone at once, even one that is slow to die."""
+    async with start(stubborn.command(kind, "hang")) as child:
         grandchild = int(await child.read())
         assert is_alive(grandchild)
         assert os.getpgid(grandchild) == child.pid == os.getsid(child.pid)
@@ -670,3 +671,13 @@ async def test_killed_parent_in_the_middle_of_a_start(stubborn: Stubborn, moment
         process.kill()
         process.communicate()
     assert await asyncio.to_thread(none_within, 1.0, stubborn.marker)
+
+
+@GUARDED
+def test_child_of_a_dead_parent_does_not_begin() -> None:
+    """A parent that died before the death signal was armed is missed: the program is not run under another one."""
+    wrapped = GUARD.wrap(("/bin/echo", "it ran"), Limits())
+    by_us = subprocess.run(wrapped, capture_output=True)
+    assert (by_us.returncode, by_us.stdout) == (0, b"it ran\n")
+    by_another = subprocess.run(["/bin/sh", "-c", '"$@"; exit "$?"', "sh", *wrapped], capture_output=True)
+    assert (by_another.returncode, by_another.stdout) == (125, b"")

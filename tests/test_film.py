@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from judge import Expected, Eyes, Verdict, judge
 
 import vcompose
 from vcompose.library import Film, wanted
-from vcompose.media.errors import ClipError
+from vcompose.media.errors import ClipError, StepError
 from vcompose.media.plan import Treatment
 from vcompose.media.tools import Tools
 
@@ -171,3 +172,19 @@ def test_inputs_are_untouched(make_clip: MakeClip, tmp_path: Path) -> None:
     before = digests(clips)
     vcompose.join(clips, tmp_path / "film.mp4")
     assert digests(clips) == before
+
+
+def test_a_full_disk_is_told(make_clip: MakeClip, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], check=True)
+    try:
+        with pytest.raises(StepError) as caught:
+            vcompose.join([make_clip(), make_clip(size="640x480", seconds=4.0)], small / "film.mp4")
+        assert caught.value.code == "no_space"
+        assert str(small) in caught.value.detail
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)

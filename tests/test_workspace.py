@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
@@ -10,7 +11,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -267,19 +267,31 @@ def test_threads_race(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sweep_between_making_and_locking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep that comes between ``mkdir`` and ``flock`` cannot take the folder that is worked in."""
-    lock = module._locked
+@pytest.mark.parametrize("moment", ["made", "opened"])
+def test_a_sweep_before_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """A sweep that comes when the folder is made or opened, but not locked, cannot take what is worked in."""
+    lock, flock = module._locked, fcntl.flock
     swept: list[list[Path]] = []
+    sweeper = threading.Thread(target=lambda: swept.append(sweep(tmp_path)))
 
-    def slow(folder: Path) -> int:
+    def sweep_now() -> None:
         if threading.current_thread() is threading.main_thread() and sweeper.ident is None:
             sweeper.start()
-            time.sleep(0.2)
+            sweeper.join(0.2)
+
+    def slow_lock(folder: Path) -> int:
+        sweep_now()
         return lock(folder)
 
-    sweeper = threading.Thread(target=lambda: swept.append(sweep(tmp_path)))
-    monkeypatch.setattr(module, "_locked", slow)
+    def slow_flock(file: int, operation: int) -> None:
+        if PREFIX in os.path.realpath(f"/proc/self/fd/{file}"):
+            sweep_now()
+        flock(file, operation)
+
+    if moment == "made":
+        monkeypatch.setattr(module, "_locked", slow_lock)
+    else:
+        monkeypatch.setattr(fcntl, "flock", slow_flock)
     with workspace(tmp_path) as folder:
         sweeper.join(10)
         assert len(swept) == 1

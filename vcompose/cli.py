@@ -170,6 +170,8 @@ def _explain(plan: Plan) -> None:
     for number, treated in enumerate(plan.clips, 1):
         _out.print(f"{number:3d}. {treated.clip.name}  ({words.duration(float(treated.length))})")
         _out.print(f"     {words.treatment(treated)}")
+        for code in treated.clip.warnings:
+            _out.print(f"     warning: {words.warning(code)}")
 
 
 def _tell(film: library.Film) -> None:

@@ -82,6 +82,7 @@ def treated(value: Treated) -> Json:
         "clip": value.clip.name,
         "treatment": value.treatment.value,
         "reasons": [reason(one) for one in value.reasons],
+        "warnings": list(value.clip.warnings),
         "start": _seconds(value.begin),
         "duration": _seconds(value.length),
     }
