@@ -206,6 +206,7 @@ def test_media_before_its_index_and_a_last_box_that_says_no_length() -> None:
         (FTYP + struct.pack(">I4sQ", 1, b"moov", 1 << 62), "beyond"),
         (movie(track())[:200], "beyond"),
         (movie(track(), mvhd=b""), "mvhd is missing"),
+        (movie(track(), mvhd=struct.pack(">I4s", 4, b"mvhd") + MVHD), "mvhd"),
         (movie(track(), mvhd=full(b"mvhd", bytes(20))), "time scale is 0"),
         (movie(track(), mvhd=box(b"mvhd")), "too short"),
         (movie(track(), mvhd=full(b"mvhd", bytes(4))), "too short"),

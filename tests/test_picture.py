@@ -62,6 +62,9 @@ def test_cover_covers(shown: Size, canvas: Size) -> None:
     assert inner.width >= canvas.width
     assert inner.height >= canvas.height
     assert inner.width == canvas.width or inner.height == canvas.height
+    wanted = max(Fraction(canvas.width, shown.width), Fraction(canvas.height, shown.height))
+    assert abs(inner.width - shown.width * wanted) <= 1
+    assert abs(inner.height - shown.height * wanted) <= 1
     assert inner == canvas or sizes(filters, "crop") == [canvas]
 
 

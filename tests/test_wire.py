@@ -96,8 +96,8 @@ def test_a_copied_plan() -> None:
         "sound": {"sample_rate": 48_000, "channels": 2},
     }
     assert told["clips"] == [
-        {"clip": "a.mp4", "treatment": "copy", "reasons": [], "start": 0.0, "duration": 3.0},
-        {"clip": "b.mp4", "treatment": "copy", "reasons": [], "start": 3.0, "duration": 2.0},
+        {"clip": "a.mp4", "treatment": "copy", "reasons": [], "warnings": [], "start": 0.0, "duration": 3.0},
+        {"clip": "b.mp4", "treatment": "copy", "reasons": [], "warnings": [], "start": 3.0, "duration": 2.0},
     ]
     assert [step["kind"] for step in told["steps"]] == ["sound", "join"]
 
@@ -113,6 +113,12 @@ def test_an_encoded_plan() -> None:
         {"code": "encode_wanted"},
         {"code": "size_wanted", "parameters": {"is": "320x240", "film": "640x360"}},
     ]
+
+
+def test_warnings_of_a_clip_stand_beside_its_treatment() -> None:
+    odd = clip("b.mp4", warnings=("first_picture_incomplete",))
+    told = plain(wire.plan(plan(composition(clip("a.mp4"), odd), tool=TOOL)))
+    assert [one["warnings"] for one in told["clips"]] == [[], ["first_picture_incomplete"]]
 
 
 def test_a_reason() -> None:
