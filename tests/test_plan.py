@@ -171,8 +171,8 @@ def test_clips_alike_but_none_copyable(why: dict[str, Any]) -> None:
 def test_a_late_picture_says_by_how_much() -> None:
     late = clip("b.mp4", begin=Fraction(1, 2))
     (reason,) = planned(clip("a.mp4"), late).clips[1].reasons
-    assert reason == Reason(code="late_picture", parameters={"seconds": "0.50"})
-    assert words.reason(reason) == "its picture begins 0.50 s after its sound"
+    assert reason == Reason(code="late_picture", parameters={"seconds": "0.5"})
+    assert words.reason(reason) == "its picture begins 0.5 s off its start"
 
 
 @pytest.mark.parametrize("rate", [Fraction(25), Fraction(60)])

@@ -20,7 +20,7 @@ _REASONS: Final = {
     "open_gop": "open GOP: players would stumble when seeking",
     "no_key_first": "it does not begin with a key picture",
     "hidden_pictures": "some of its pictures are hidden by an edit",
-    "late_picture": "its picture begins {seconds} s after its sound",
+    "late_picture": "its picture begins {seconds} s off its start",
     "longer_sound": "its sound lasts {seconds} s longer than its picture",
     "other_codec": "it is {is}, the others are {film}",
     "other_size": "{is} instead of {film}",

@@ -11,6 +11,7 @@ from typing import Final
 
 from vcompose.media.clip import Clip, Size
 from vcompose.media.errors import CompositionError
+from vcompose.media.packets import COMMON_RATES
 
 SMALLEST: Final = 16
 LARGEST: Final = 8192
@@ -96,15 +97,15 @@ def parse_size(text: str) -> Size:
 
 def parse_rate(text: str) -> Fraction:
     """``25``, ``29.97`` or ``30000/1001`` as pictures a second. Raises CompositionError (``bad_fps``)."""
-    try:
+    rate = Fraction(0)
+    # no exponents: a short text would be a number of a million digits
+    if re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\d{1,6}/[1-9]\d{0,5}", text.strip()):
         rate = Fraction(text.strip()).limit_denominator(1001)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
     if not 1 <= rate <= FASTEST:
         raise CompositionError(
             f"{text!r} is no number of pictures a second: write one from 1 to {FASTEST}, like 25 or 30000/1001",
             code="bad_fps",
         )
     # people write 29.97 and mean 30000/1001
-    ntsc = Fraction(round(rate * 1001, -3) if rate.denominator != 1 else 0, 1001)
-    return ntsc if ntsc and abs(ntsc - rate) < Fraction(1, 200) else rate
+    meant = [common for common in COMMON_RATES if "." in text and abs(common - rate) < Fraction(1, 200)]
+    return meant[0] if meant else rate

@@ -44,15 +44,19 @@ _MAGIC: Final = (
     (b"FLV\x01", FLV),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", ASF),
     (b"\x00\x00\x01\xba", MPEG_PS),
-    (b"OggS", OGG),
+    (b"OggS\x00", OGG),
     (b"\x06\x0e\x2b\x34", MXF),
-    (b"GIF8", GIF),
+    (b"GIF87a", GIF),
+    (b"GIF89a", GIF),
 )
 _PLAYLIST: Final = re.compile(
     rb"ffconcat|#\s*EXTM3U|#EXT-X-|\[playlist\]|\[Reference\]|<\s*MPD\b|<\s*SmoothStreamingMedia\b|<\s*asx\b|<\s*smil\b"
     rb"|<\s*playlist\b|v=0\r?\no=",
     re.IGNORECASE,
 )
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\xff]")
+_TEXT: Final = 512
+"""A file without any control byte in so many bytes is text, however it begins."""
 _PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\x00", b"MM\x00*")
 _TS_PACKETS: Final = (188, 192, 204)
 """Bytes between two sync bytes: plain, with a time code in front (AVCHD, Blu-ray), with error correction."""
@@ -67,14 +71,15 @@ def sniff(head: bytes, *, name: str) -> Container:
     """
     if not head:
         raise ClipError(f"{name} is empty: copy it again from where it came", code="empty_file", clip=name)
+    text = not _CONTROL.search(head[:_TEXT])
     for magic, container in _MAGIC:
         if head.startswith(magic):
             return container
-    if head[4:8] in _MP4_BOXES:
+    if head[4:8] in _MP4_BOXES and not text:
         return MP4
     if head.startswith(b"RIFF") and head[8:11] == b"AVI":
         return AVI
-    if _is_transport_stream(head):
+    if not text and _is_transport_stream(head):
         return MPEG_TS
     if _PLAYLIST.search(head[:1024].replace(b"\x00", b"")):
         raise ClipError(
@@ -100,7 +105,7 @@ def _is_transport_stream(head: bytes) -> bool:
 def _seems(head: bytes) -> str:
     if head.startswith(_PICTURES) or head[8:12] == b"WEBP":
         return "it seems to be a picture. Give a film, or make one of the picture first"
-    if head.startswith((b"ID3", b"fLaC", b"RIFF")) or head[:2] in {b"\xff\xfb", b"\xff\xf1", b"\xff\xf3"}:
+    if head.startswith((b"ID3", b"fLaC", b"RIFF")) or (head[0] == 0xFF and head[1:2] >= b"\xe0"):
         return "it seems to be sound alone. Give a file with moving pictures"
     if b"\x00" not in head[:512]:
         return "it seems to be text. Give the video file itself"

@@ -15,8 +15,12 @@ from typing import Final
 ENTRIES: Final = "packet=stream_index,pts,dts,duration,flags:packet_side_data=skip_samples,discard_padding"
 """What ffprobe is asked to print, with ``-of csv=p=0``; side data become columns behind the flags."""
 
+_LONGEST_LINE: Final = 4096
 MOST_PICTURES: Final = 4_000_000
 """More pictures than that (18 hours at 60 a second) are no clip for one film."""
+
+LONGEST_LAST: Final = Fraction(10)
+"""Seconds for which the last picture is believed to stand: nothing after it says so."""
 
 COMMON_RATES: Final = tuple(
     Fraction(n, d)
@@ -71,14 +75,18 @@ class Scanner:
         self.streams: dict[int, Stream] = {}
         self._pictures = pictures
         self._rest = b""
+        self._skipping = False
 
     def feed(self, data: bytes) -> None:
         """Raises TooManyPackets."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > 4096:
-            self._rest = b""
         for line in lines:
+            if self._skipping or len(line) > _LONGEST_LINE:
+                self._skipping = False
+                continue
             self._line(line)
+        if len(self._rest) > _LONGEST_LINE:
+            self._rest, self._skipping = b"", True
 
     def _line(self, line: bytes) -> None:
         parts = line.split(b",")
@@ -96,11 +104,10 @@ class Scanner:
         flags = parts[4]
         video = index in self._pictures
         if not video and stream.count == 0 and len(parts) > 5 and parts[5].isdigit():
-            stream.skip += int(parts[5])
+            stream.skip = max(stream.skip, int(parts[5]))
         if b"D" in flags:  # decoded, but hidden by an edit list
-            if not video:
-                # its skipped samples are not heard, so they are no part of the skip of the first heard packet
-                stream.skip = 0
+            # what this packet takes of the skip is not left for the first heard one (sound counts its ticks in samples)
+            stream.skip = max(0, stream.skip - _ticks(parts[3]))
             stream.hidden += 1
             return
         stream.take(pts=pts, duration=_ticks(parts[3]), key=b"K" in flags)
@@ -138,7 +145,7 @@ def pace(pictures: array[int], time_base: Fraction, declared: Fraction | None, l
     if len(times) < 2:
         rate = declared if declared is not None and 1 <= declared <= 120 else Fraction(25)
         last = last_duration * time_base or 1 / rate
-        return Pacing(rate=rate, variable=False, last=min(last, Fraction(10)), longest=Fraction(0))
+        return Pacing(rate=rate, variable=False, last=min(last, LONGEST_LAST), longest=Fraction(0))
     steps = [later - earlier for earlier, later in pairwise(times)]
     mean = Fraction(times[-1] - times[0], len(steps))
     slack = max(1.5, float(Fraction(1, 1000) / time_base))
@@ -148,11 +155,11 @@ def pace(pictures: array[int], time_base: Fraction, declared: Fraction | None, l
     if variable:
         rate = _covering(sorted(steps), time_base)
         usual = sorted(steps)[len(steps) // 2]
-        last = (last_duration or usual) * time_base
+        last = min((last_duration or usual) * time_base, LONGEST_LAST)
         return Pacing(rate=rate, variable=True, last=last, longest=longest)
     measured = 1 / (mean * time_base)
     rate = _named(measured, declared, len(steps), time_base)
-    return Pacing(rate=rate, variable=False, last=1 / rate, longest=longest)
+    return Pacing(rate=rate, variable=False, last=min(1 / rate, LONGEST_LAST), longest=longest)
 
 
 def _named(measured: Fraction, declared: Fraction | None, steps: int, time_base: Fraction) -> Fraction:
@@ -160,7 +167,10 @@ def _named(measured: Fraction, declared: Fraction | None, steps: int, time_base:
     error = max(float(3 * time_base * measured / steps), 1e-5)
     known = COMMON_RATES if declared is None else (declared, *COMMON_RATES)
     close = [rate for rate in known if abs(float(rate / measured) - 1) <= error]
-    return min(close, key=lambda rate: abs(rate - measured), default=measured.limit_denominator(1001))
+    if declared in close:
+        return declared
+    nearest = measured.limit_denominator(1001) or Fraction(1, 1001)
+    return min(close, key=lambda rate: abs(rate - measured), default=nearest)
 
 
 def _covering(steps: list[int], time_base: Fraction) -> Fraction:

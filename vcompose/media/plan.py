@@ -202,7 +202,7 @@ def _copy_obstacles(composition: Composition) -> list[tuple[Reason, ...]]:
         for name, mine, theirs in zip(names, values, like, strict=True):
             # a clip that differs in what a person can see is not told about what follows from that
             if mine != theirs and not (name in _MUTE and reasons):
-                parameters = {} if name in _MUTE else {"is": _told(mine), "film": _told(theirs)}
+                parameters = {} if name in _MUTE | {"color"} else {"is": _told(mine), "film": _told(theirs)}
                 reasons.append(Reason(code=f"other_{name}", parameters=parameters))
         if output.mode is Mode.ENCODE:
             reasons.append(Reason(code="encode_wanted"))
@@ -326,7 +326,7 @@ LADDER: Final = (
 
 
 def _cannot_copy(composition: Composition, obstacles: Sequence[tuple[Reason, ...]]) -> CompositionError:
-    names = [clip.name for clip, found in zip(composition.clips, obstacles, strict=True) if found]
+    names = list(dict.fromkeys(clip.name for clip, found in zip(composition.clips, obstacles, strict=True) if found))
     return CompositionError(
         f"only copying was asked for, and these clips would need encoding: {', '.join(names)}. "
         "Allow encoding, or leave them out",
@@ -337,5 +337,5 @@ def _cannot_copy(composition: Composition, obstacles: Sequence[tuple[Reason, ...
 
 def _told(value: object) -> str:
     if isinstance(value, Fraction):
-        return str(value.numerator) if value.denominator == 1 else f"{float(value):.2f}"
+        return str(value.numerator) if value.denominator == 1 else f"{float(value):.3f}".rstrip("0")
     return str(value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+_DIGITS: Final = 18
 _LONGEST: Final = 4096
 """A line longer than this many bytes is not ffmpeg's progress; it is dropped."""
 
@@ -71,7 +72,7 @@ _KEYS: Final = frozenset({b"frame", b"out_time_us", b"total_size", b"speed", b"d
 
 
 def _integer(value: bytes | None) -> int | None:
-    if value is None:
+    if value is None or len(value) > _DIGITS:
         return None
     try:
         return int(value)

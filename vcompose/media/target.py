@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final, TypeVar
 
 from vcompose.media.clip import Clip, Size
-from vcompose.media.composition import Output
+from vcompose.media.composition import LARGEST, SMALLEST, Output
 from vcompose.media.packets import COMMON_RATES
 from vcompose.media.step import Target
 
@@ -63,7 +63,8 @@ def _canvas(clips: Sequence[Clip]) -> Size:
 
     way, _ = majority(clips, tall)
     size, _ = majority([clip for clip in clips if tall(clip) is way], lambda clip: clip.picture.shown)
-    return Size(_even(size.width), _even(size.height))
+    shrink = min(Fraction(1), *(Fraction(LARGEST, side) for side in size))
+    return Size(*(_even(round(side * shrink)) for side in size))
 
 
 def _rate(clips: Sequence[Clip]) -> Fraction:
@@ -76,4 +77,4 @@ def _rate(clips: Sequence[Clip]) -> Fraction:
 
 
 def _even(side: int) -> int:
-    return max(16, side + side % 2)
+    return max(SMALLEST, side + side % 2)
