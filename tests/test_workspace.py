@@ -229,7 +229,7 @@ def test_not_writable(tmp_path: Path, where: str) -> None:
 def test_a_place_without_locks_keeps_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made but not lockable (as on some network file systems): refused, and the folder is not left there."""
 
-    def refuse(folder: Path) -> int:
+    def refuse(folder: Path, how: int) -> int:
         raise OSError(9, "Bad file descriptor")
 
     monkeypatch.setattr(module, "_locked", refuse)
@@ -279,9 +279,9 @@ def test_a_sweep_before_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             sweeper.start()
             sweeper.join(0.2)
 
-    def slow_lock(folder: Path) -> int:
+    def slow_lock(folder: Path, how: int) -> int:
         sweep_now()
-        return lock(folder)
+        return lock(folder, how)
 
     def slow_flock(file: int, operation: int) -> None:
         if PREFIX in os.path.realpath(f"/proc/self/fd/{file}"):

@@ -11,10 +11,16 @@ def main() -> None:
     Until it listens to signals itself, an interrupt ends the process at once and without a traceback: nothing was
     started yet. So this comes before the imports, which take most of that time.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it was ignored on purpose
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from vcompose.cli import application  # noqa: PLC0415 - see above
 
-    application()
+    try:
+        application()
+    finally:
+        # the interpreter's own last milliseconds would let a late signal spoil the exit code
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

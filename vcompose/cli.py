@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -30,6 +31,7 @@ _T = TypeVar("_T")
 FAILED: Final = 1
 BAD_USAGE: Final = 2
 INTERRUPTED: Final = 130
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 application = typer.Typer(
     name="vcompose",
@@ -115,7 +117,7 @@ def join(
                 _explain(planned)
             return
         with Show(_err, quiet=as_json) as show:
-            film = _run(library.join_async(clips, output, wanted=wanted, overwrite=overwrite, tell=show.report))
+            film = _run(library.join_async(clips, output, wanted=wanted, overwrite=overwrite, tell=show.report), done=0)
         if as_json:
             told = {key: value for key, value in wire.plan(film.plan).items() if key != "steps"}
             _json({"output": str(film.path), "bytes": film.size, "seconds": round(film.seconds, 3), **told})
@@ -161,7 +163,7 @@ def demo(
         _err.print("making sample clips ...")
         clips = _run(make_samples(folder))
         with Show(_err, quiet=False) as show:
-            film = _run(library.join_async(clips, folder / "film.mp4", overwrite=True, tell=show.report))
+            film = _run(library.join_async(clips, folder / "film.mp4", overwrite=True, tell=show.report), done=0)
         _tell(film)
 
 
@@ -213,16 +215,19 @@ def _exit(code: int, error: Exception) -> NoReturn:
     raise typer.Exit(code) from error
 
 
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
+def _run(work: Coroutine[Any, Any, _T], *, done: int = INTERRUPTED) -> _T:
     """Run to the end, or until SIGINT or SIGTERM: then cancel, wait until everything is cleaned up, and say so.
 
-    Further signals change nothing: the cleaning kills, it does not ask, and is over in milliseconds.
+    Further signals change nothing: the cleaning kills, it does not ask, and is over in milliseconds. One that comes
+    when the work is done and only its words are left to be said ends the process with the exit code ``done``.
     """
+
+    stopped = False
+    heeded = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
 
     async def supervised() -> _T:
         loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(work)
-        stopped = False
 
         def stop() -> None:
             nonlocal stopped
@@ -230,8 +235,9 @@ def _run(work: Coroutine[Any, Any, _T]) -> _T:
                 stopped = True
                 task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
+        # not add_signal_handler: its removal lets a signal through before the next handler is there
+        for number in heeded:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
         try:
             return await task
         except asyncio.CancelledError:
@@ -240,8 +246,12 @@ def _run(work: Coroutine[Any, Any, _T]) -> _T:
             raise
         finally:
             # from here on nothing is running: an impatient second signal must not spoil the exit code
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            for number in heeded:
                 signal.signal(number, signal.SIG_IGN)
 
-    return asyncio.run(supervised())
+    try:
+        return asyncio.run(supervised())
+    finally:
+        if not stopped:
+            for number in heeded:
+                signal.signal(number, lambda *_: os._exit(done))

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -32,7 +34,7 @@ from vcompose.media.composition import (
     parse_rate,
     parse_size,
 )
-from vcompose.media.errors import ClipError, CompositionError, PlaceError, StepError, VerifyError
+from vcompose.media.errors import ClipError, CompositionError, PlaceError, StepError, VerifyError, first
 from vcompose.media.estimate import Report, Stage
 from vcompose.media.executor import LocalExecutor
 from vcompose.media.film import make
@@ -93,7 +95,35 @@ def join(
     settings: Settings | None = None,
 ) -> Film:
     """Join ``clips`` in their order into the film ``output`` (.mp4); see :func:`join_async`."""
-    return asyncio.run(join_async(clips, output, wanted=wanted, overwrite=overwrite, tell=tell, settings=settings))
+    work = join_async(clips, output, wanted=wanted, overwrite=overwrite, tell=tell, settings=settings)
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        return asyncio.run(work)
+    return asyncio.run(_interruptible(work))
+
+
+async def _interruptible(work: Coroutine[None, None, Film]) -> Film:
+    """Ctrl+C cancels the work. asyncio's own handler would throw a second one into the middle of the cleaning."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(interrupt))
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        task.cancel()
+
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 async def join_async(
@@ -164,8 +194,11 @@ async def _probe_all(clips: Sequence[AnyPath], tools: Tools) -> list[Clip]:
                 return error
 
     different = list(dict.fromkeys(os.fspath(clip) for clip in clips))
-    async with asyncio.TaskGroup() as group:
-        tasks = {clip: group.create_task(one(clip)) for clip in different}
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {clip: group.create_task(one(clip)) for clip in different}
+    except ExceptionGroup as errors:
+        raise first(errors) from None
     found = {clip: task.result() for clip, task in tasks.items()}
     refused = [result for result in found.values() if isinstance(result, ClipError)]
     if refused:

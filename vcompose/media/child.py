@@ -178,7 +178,8 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL to the whole group, unless the child was reaped already (its number may be a stranger's)."""
-        if self._process.returncode is None:
+        # reaped: while others of the group live its number is taken; a process of that number is a stranger
+        if self._process.returncode is None or not psutil.pid_exists(self.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
@@ -243,6 +244,8 @@ async def start(command: Command, *, feed: bool = False) -> AsyncIterator[Child]
     started, StepError when the system has no room for another process.
     """
     argv = command.guard.wrap(command.argv, command.limits)
+    if not os.access(command.argv[0], os.X_OK):  # behind the guard it would be a shell's exit status
+        raise ToolError(f"{_program(command)} cannot be started: no program at {command.argv[0]}", code="tool_broken")
     spawning = _Unstoppable(
         asyncio.create_subprocess_exec(
             *argv,

@@ -52,7 +52,8 @@ async def make(plan: Plan, folder: Path, executor: Executor, tools: Tools, tell:
         report()
 
     report()
-    await asyncio.to_thread(link_clips, folder, [(source(clip, 0).link, Path(clip.path)) for clip in clips])
+    # here, not in a thread: one that outlived a cancel would write into a folder that is being removed
+    link_clips(folder, [(source(clip, 0).link, Path(clip.path)) for clip in clips])
     await _all(run, iter(plan.steps[:-1]), executor.parallel)
     join = plan.steps[-1]
     assert isinstance(join, JoinStep)

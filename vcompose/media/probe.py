@@ -43,7 +43,7 @@ async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str
     see :class:`~vcompose.media.errors.ClipError` for the codes.
     """
     name = name if name is not None else str(path)
-    file = await asyncio.to_thread(_open, path, name)
+    file = _open(path, name)  # here: a cancelled thread would leave it open
     try:
         head = await asyncio.to_thread(os.pread, file, HEAD, 0)
         status = os.fstat(file)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from vcompose.media.errors import ClipError, PlaceError
 from vcompose.media.probe import identity
 
 PREFIX: Final = ".vcompose-"
+_NAME: Final = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}")
 
 
 @contextlib.contextmanager
@@ -28,11 +30,8 @@ def workspace(beside: Path) -> Iterator[Path]:
 
     Raises PlaceError (``output_not_writable``) when none can be made there.
     """
-    place = beside / f"{PREFIX}{secrets.token_hex(8)}"
     try:
-        with _doorkeeper(beside):
-            place.mkdir(mode=0o700)
-            lock = _locked(place)
+        place, lock = _made(beside)
     except OSError as error:
         raise PlaceError(
             f"nothing can be written in {beside}: {error.strerror}. Choose another folder for the film",
@@ -48,10 +47,12 @@ def workspace(beside: Path) -> Iterator[Path]:
 def sweep(beside: Path) -> list[Path]:
     """Remove the folders in ``beside`` whose makers are dead; gives what was removed."""
     removed: list[Path] = []
-    with contextlib.suppress(OSError), _doorkeeper(beside):
+    with contextlib.suppress(OSError):
         for path in beside.glob(f"{PREFIX}*"):
+            if not _NAME.fullmatch(path.name):
+                continue
             try:
-                lock = _locked(path)
+                lock = _locked(path, fcntl.LOCK_EX)
             except OSError:
                 continue  # somebody works there, or it is no folder
             shutil.rmtree(path, ignore_errors=True)
@@ -60,26 +61,37 @@ def sweep(beside: Path) -> list[Path]:
     return removed
 
 
-def _locked(folder: Path) -> int:
-    """A descriptor that holds the folder's lock. Raises OSError when another holds it."""
+def _made(beside: Path) -> tuple[Path, int]:
+    """A new folder and its lock. A sweeper may find it before it is locked, and take it: then another is made."""
+    while True:
+        place = beside / f"{PREFIX}{secrets.token_hex(8)}"
+        place.mkdir(mode=0o700)
+        try:
+            lock = _locked(place, fcntl.LOCK_SH)
+        except (FileNotFoundError, BlockingIOError):
+            continue
+        except OSError:
+            place.rmdir()
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(place.stat(), os.fstat(lock)):
+                return place, lock
+        os.close(lock)
+
+
+def _locked(folder: Path, how: int) -> int:
+    """A descriptor that holds the folder's lock. Raises OSError when another holds it.
+
+    Makers share and sweepers exclude, for NFS gives no exclusive lock on a folder: there nothing is swept, but films
+    can be made.
+    """
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
         raise
     return lock
-
-
-@contextlib.contextmanager
-def _doorkeeper(beside: Path) -> Iterator[None]:
-    """Between the making and the locking of a folder nobody else may look at it."""
-    door = os.open(beside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(door, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(door)
 
 
 def link_clips(place: Path, links: Iterable[tuple[str, Path]]) -> None:
