@@ -30,6 +30,8 @@ from vcompose.media.estimate import Report, Stage
 from vcompose.media.workspace import PREFIX, link_clips
 
 INTERRUPTED = 130
+pytestmark = pytest.mark.serial  # it measures seconds, so it runs alone
+
 GONE_SECONDS = 1.0
 GOODBYE_SECONDS = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -1,4 +1,5 @@
 """The room of the jobs: what was accepted and what became of it. Knows no web.
 
-It is empty until the service moves in; the walls stand already, and the architecture test holds them.
+:mod:`~vcompose.jobs.lifecycle` is the table of a job's life, :mod:`~vcompose.jobs.store` the only module that writes it
+and tells of it. Scheduler and service have yet to move in.
 """

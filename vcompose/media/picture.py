@@ -90,7 +90,7 @@ def _cut(shown: Size, canvas: Size) -> str:
     """
     across, down = Fraction(canvas.width, shown.width), Fraction(canvas.height, shown.height)
     wide, high = min(Fraction(1), across / down), min(Fraction(1), down / across)
-    return f"crop=max(2\\,iw*{float(wide):.9f}):max(2\\,ih*{float(high):.9f})"
+    return f"crop=max(2\\,iw*{float(wide):.12f}):max(2\\,ih*{float(high):.12f})"
 
 
 def _inside(shown: Size, canvas: Size) -> Size:

@@ -1,0 +1,214 @@
+"""The SQLite file: migrations, one writer, one reader, and a lock that keeps other servers out.
+
+Every write is one transaction in one task under one lock, run to its end whoever stops waiting for it: a cancelled
+``await`` of aiosqlite does not stop the statement, and the next commit would publish half a transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+import aiosqlite
+import sqlite_utils
+from sqlite_utils import Migrations
+
+_T = TypeVar("_T")
+Write = Callable[[aiosqlite.Connection], Awaitable[_T]]
+
+FILE: Final = "vcompose.sqlite"
+LOCK: Final = "vcompose.lock"
+
+migrations = Migrations("vcompose")
+
+
+class StoreError(Exception):
+    """The data cannot be used. Codes: ``in_use``, ``corrupt``, ``newer_schema``, ``not_writable``."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
+@migrations(name="0001_jobs")
+def _jobs(db: sqlite_utils.Database) -> None:
+    # one statement a call: executescript would commit the transaction that the migration stands in
+    for statement in _SCHEMA_1.split(";\n"):
+        db.execute(statement)
+
+
+_SCHEMA_1: Final = """
+CREATE TABLE sequence (last INTEGER NOT NULL) STRICT;
+INSERT INTO sequence VALUES (0);
+CREATE TABLE job (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'processing', 'completed', 'failed', 'cancelled')),
+    percent INTEGER NOT NULL DEFAULT 0 CHECK (percent BETWEEN 0 AND 100),
+    stage TEXT NOT NULL DEFAULT 'waiting',
+    seq INTEGER NOT NULL UNIQUE,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    strikes INTEGER NOT NULL DEFAULT 0,
+    progressed INTEGER NOT NULL DEFAULT 0,
+    orderly INTEGER NOT NULL DEFAULT 0,
+    wish INTEGER NOT NULL DEFAULT 0,
+    composition TEXT NOT NULL,
+    treatments TEXT NOT NULL DEFAULT '[]',
+    created REAL NOT NULL,
+    started REAL,
+    finished REAL,
+    error_code TEXT,
+    error_detail TEXT,
+    error_clip TEXT,
+    output_filename TEXT,
+    output_bytes INTEGER,
+    output_duration REAL,
+    CHECK ((percent = 100) = (state = 'completed')),
+    CHECK ((output_bytes IS NOT NULL) = (state = 'completed')),
+    CHECK ((error_code IS NOT NULL) = (state = 'failed')),
+    CHECK ((finished IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled')))
+) STRICT;
+CREATE INDEX job_by_state ON job (state, number);
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('job', 'deleted')),
+    id TEXT NOT NULL,
+    state TEXT,
+    percent INTEGER,
+    at REAL NOT NULL
+) STRICT;
+CREATE INDEX event_by_job ON event (id, seq);
+CREATE TABLE step (
+    job INTEGER NOT NULL REFERENCES job (number) ON DELETE CASCADE,
+    id TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (job, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE idempotency (
+    key TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    job TEXT NOT NULL,
+    created REAL NOT NULL
+) STRICT, WITHOUT ROWID"""
+
+
+class Database:
+    """An open database. Made by :func:`open_database`."""
+
+    def __init__(self, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
+        self._writer = writer
+        self.reader = reader
+        self._lock = asyncio.Lock()
+        self._writes: set[asyncio.Task[object]] = set()
+
+    async def write(self, work: Write[_T], committed: Callable[[_T], None] | None = None) -> _T:
+        """Run ``work`` in a transaction: all of it, or on an exception nothing; then ``committed`` with its result.
+
+        A caller that is cancelled stops waiting, but the transaction is made, and told, all the same.
+        """
+        task = asyncio.create_task(self._transaction(work, committed))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        return await asyncio.shield(task)
+
+    async def _transaction(self, work: Write[_T], committed: Callable[[_T], None] | None) -> _T:
+        async with self._lock:
+            await self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                result = await work(self._writer)
+            except BaseException:
+                await self._writer.execute("ROLLBACK")
+                raise
+            await self._writer.execute("COMMIT")
+            if committed is not None:
+                committed(result)
+            return result
+
+    async def settle(self) -> None:
+        """Wait for the writes that are still on their way."""
+        while self._writes:
+            await asyncio.wait(self._writes)
+
+
+@contextlib.asynccontextmanager
+async def open_database(folder: Path) -> AsyncIterator[Database]:
+    """Lock the data folder, bring the schema up to date, and open; on the way out all writes are made first.
+
+    Raises StoreError with a sentence.
+    """
+    with _only_server(folder):
+        path = folder / FILE
+        await asyncio.to_thread(_migrate, path)
+        async with contextlib.AsyncExitStack() as stack:
+            writer = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
+            reader = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
+            # accepted means on the disk: FULL, and only the writer checkpoints
+            for pragma in ("synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000", "journal_size_limit=16777216"):
+                await writer.execute(f"PRAGMA {pragma}")
+            for pragma in ("query_only=ON", "busy_timeout=5000", "wal_autocheckpoint=0"):
+                await reader.execute(f"PRAGMA {pragma}")
+            database = Database(writer, reader)
+            try:
+                yield database
+            finally:
+                await database.settle()
+
+
+@contextlib.contextmanager
+def _only_server(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError("not_writable", f"the data folder {folder} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            other = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise StoreError(
+                "in_use", f"another vcompose (process {other}) uses the data folder {folder}: stop it, or take another"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _migrate(path: Path) -> None:
+    """Runs in a thread, before anybody else has the file open."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        with contextlib.closing(connection):
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise StoreError("corrupt", _corrupt(path, found))
+            connection.execute("PRAGMA journal_mode=WAL")
+            database = sqlite_utils.Database(connection)
+            unknown = [m.name for m in migrations.applied(database) if m.name not in _names()]
+            if unknown:
+                raise StoreError(
+                    "newer_schema",
+                    f"{path} was written by a newer vcompose (it knows {unknown[0]}): upgrade, or restore a backup",
+                )
+            migrations.apply(database)
+    except sqlite3.DatabaseError as error:
+        raise StoreError("corrupt", _corrupt(path, str(error))) from error
+
+
+def _names() -> frozenset[str]:
+    """The names of all migrations that this version knows."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as nothing:
+        return frozenset(migration.name for migration in migrations.pending(sqlite_utils.Database(nothing)))
+
+
+def _corrupt(path: Path, why: str) -> str:
+    return f"{path} is damaged ({why}): stop, keep a copy of it, and restore a backup"
