@@ -97,6 +97,7 @@ def encode_step(*, target: Target, shown: Size = SMALL, **changes: Any) -> Encod
         number=1,
         clip=0,
         source=source,
+        upright=shown,
         shown=shown,
         fields=Fields.PROGRESSIVE,
         color=SDR,

@@ -90,7 +90,7 @@ def test_copies_what_fits(make_clip: MakeClip, tmp_path: Path) -> None:
 def test_plan_makes_nothing(pair: tuple[Path, Path], tmp_path: Path) -> None:
     ran = run("join", *pair, "-o", tmp_path / "film.mp4", "--plan", "--size", "640x480", "--fps", "29.97")
     assert ran.code == 0
-    assert "640x480, 29.97 pictures a second" in ran.out
+    assert "640x480, 29.97 fps" in ran.out
     assert not (tmp_path / "film.mp4").exists()
     document = run("join", *pair, "-o", tmp_path / "film.mp4", "--plan", "--json").document
     assert [step["kind"] for step in document["steps"]] == ["encode", "encode", "sound", "join"]
@@ -244,7 +244,7 @@ def test_bar_on_a_terminal(pair: tuple[Path, Path], tmp_path: Path) -> None:
 def test_demo(tmp_path: Path) -> None:
     ran = run("demo", cwd=tmp_path)
     assert ran.code == 0, ran.err
-    assert (tmp_path / "vcompose-demo" / "film.mp4").is_file()
+    assert (tmp_path / "vcompose-demo" / "sample-film.mp4").is_file()
     assert "100 %" in ran.err
     assert run("demo", cwd=tmp_path).code == 0, "a second time"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pytest
 from conftest import MakeClip
 from judge import Expected, Eyes, Verdict, judge
@@ -149,6 +150,46 @@ def test_short_and_long_sound(make_clip: MakeClip, ffmpeg: Callable[..., None], 
     assert lengths == pytest.approx([2.0, 2.0, 2.0], abs=0.05)
     verdict = judged(film, eyes)
     assert not verdict.findings, verdict
+
+
+@pytest.mark.parametrize("way", ["cover", "blur", "contain"])
+def test_a_size_that_changes_half_way(way: str, ffmpeg: Callable[..., None], tools: Tools, tmp_path: Path) -> None:
+    """The picture grows smaller in the middle: no filter may go on reading where the larger one was."""
+    parts = []
+    for number, size in enumerate(("640x360", "160x120")):
+        part = tmp_path / f"{number}.ts"
+        color = f"color=red:size={size}:rate=25:duration=1"
+        late = ("-output_ts_offset", str(number))
+        ffmpeg("-f", "lavfi", "-i", color, "-c:v", "libx264", "-preset", "ultrafast", *late, part)
+        parts.append(part.read_bytes())
+    changing = tmp_path / "changing.ts"
+    changing.write_bytes(b"".join(parts))
+    film = vcompose.join([changing, changing], tmp_path / "film.mp4", wanted=wanted(size="360x360", fit=way))
+    said = subprocess.run(
+        [tools.ffmpeg.path, "-v", "error", "-ss", "1.5", "-i", film.path, "-frames:v", "1", "-vf", "crop=200:100",
+         "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
+        check=True, capture_output=True,
+    ).stdout  # fmt: skip
+    pixels = np.frombuffer(said, np.uint8).reshape(-1, 3).astype(int)
+    assert (pixels[:, 0] > 200).all(), pixels.min(axis=0)
+    assert (pixels[:, 1:] < 60).all(), pixels.max(axis=0)
+
+
+def test_parameter_sets_inside_a_clip(make_clip: MakeClip, ffmpeg: Callable[..., None], tmp_path: Path) -> None:
+    """Equal configurations in front, but one clip changes its own in the middle: copied, all after it is rubbish."""
+    source = make_clip(sound=None, seconds=1.0)
+    encode = ("-an", "-c:v", "libx264", "-preset", "ultrafast", "-bf", "0", "-x264-params")
+    first, second, both = tmp_path / "1.ts", tmp_path / "2.ts", tmp_path / "both.ts"
+    ffmpeg("-i", source, *encode, "cabac=0:8x8dct=0", first)
+    ffmpeg("-i", source, *encode, "cabac=1:8x8dct=1:chroma-qp-offset=4", "-output_ts_offset", "1", second)
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    changing, plain = tmp_path / "changing.mp4", tmp_path / "plain.mp4"
+    ffmpeg("-i", both, "-c", "copy", changing)
+    ffmpeg("-i", first, "-c", "copy", "-bsf:v", "filter_units=remove_types=6-9", plain)
+    told: list[int] = []
+    film = vcompose.join([changing, plain], tmp_path / "film.mp4", tell=lambda report: told.append(report.percent))
+    ffmpeg("-xerror", "-i", film.path, "-f", "null", "-")
+    assert told == sorted(told), "progress went back when the copy was given up"
 
 
 def test_private_tags_do_not_pass(make_clip: MakeClip, ffmpeg: Callable[..., None], tmp_path: Path) -> None:

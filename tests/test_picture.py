@@ -131,15 +131,15 @@ def names(text: str) -> list[str]:
 
 def test_whole_chain() -> None:
     text = chain(encode_step(target=target(), begin=Fraction(-1, 3), shown=Size(320, 240)))
-    assert text.startswith("setpts=round(PTS--0.333333333/TB),scale=480:360:")
-    order = ["setpts", "scale", "setsar", "format", "pad", "fps", "tpad", "format", "setparams"]
+    assert text.startswith("setpts=round(PTS--0.333333333/TB),scale=320:240,scale=480:360:")
+    order = ["setpts", "scale", "scale", "setsar", "format", "pad", "fps", "tpad", "format", "setparams"]
     assert names(text) == order
     assert "fps=25:start_time=0" in text
 
 
 def test_rate_is_lowered_before_the_pictures_are_scaled() -> None:
     text = chain(encode_step(target=target(), rate=Fraction(60)))
-    assert text.index("fps=") < text.index("scale=")
+    assert text.index("fps=") < text.index("scale=480:360")
     assert "fps=30000/1001:" in chain(encode_step(target=target(rate=Fraction(30000, 1001))))
 
 
@@ -149,7 +149,7 @@ def test_fields_become_whole_pictures(fields: Fields) -> None:
     assert ("bwdif=" in text) is (fields is not Fields.PROGRESSIVE)
     if "bwdif" in text:
         assert text.index("bwdif") < text.index("fps=")
-        assert text.index("bwdif") < text.index("scale=")
+        assert text.index("bwdif") < text.index("scale=480:360")
 
 
 def test_high_dynamic_range_is_compressed_before_anything_is_scaled() -> None:

@@ -227,7 +227,7 @@ def test_wanted_size_and_rate() -> None:
     )
     assert [words.reason(reason) for reason in value.clips[0].reasons] == [
         "it is 320x240, and you asked for 640x360",
-        "it has 25 pictures a second, and you asked for 29.97",
+        "it has 25 fps, and you asked for 29.97",
     ]
     assert (value.target.size, value.target.rate) == (Size(640, 360), NTSC)
     assert {step.target for step in encodes(value)} == {value.target}

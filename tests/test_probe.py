@@ -240,6 +240,39 @@ def test_bomb_of_pictures(ffmpeg: FFmpeg, tools: Tools, tmp_path: Path) -> None:
     assert refused(path, tools).code == "too_fast"
 
 
+def test_bomb_of_sound(make_clip: MakeClip, ffmpeg: FFmpeg, tools: Tools, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.mkv"
+    late = "setts=ts=if(gte(N\\,20)\\,PTS+40000000000\\,PTS)"
+    ffmpeg("-i", make_clip(), "-c", "copy", "-bsf:a", late, path)
+    assert refused(path, tools).code == "too_long"
+
+
+@pytest.mark.parametrize("kind", ["ts", "mpg"])
+def test_a_clock_that_starts_again(kind: str, ffmpeg: FFmpeg, tools: Tools, tmp_path: Path) -> None:
+    """``cat a.ts b.ts > c.ts``: half the film would be lost without a word."""
+    one, both = tmp_path / f"one.{kind}", tmp_path / f"both.{kind}"
+    ffmpeg(*SOURCE, "-c:v", "mpeg2video", one)
+    both.write_bytes(one.read_bytes() * 2)
+    assert refused(both, tools).code == "broken_times"
+
+
+def test_a_copy_that_was_broken_off(make_clip: MakeClip, ffmpeg: FFmpeg, tools: Tools, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    ffmpeg("-i", make_clip(seconds=4.0, seed=8), "-c", "copy", "-movflags", "+faststart", whole)
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    clip = look(cut, tools)
+    assert clip.warnings == ("cut_off",)
+    assert clip.length < 3
+
+
+def test_the_last_picture_stands(ffmpeg: FFmpeg, tools: Tools, tmp_path: Path) -> None:
+    path = tmp_path / "still.mp4"
+    ffmpeg(
+        *SOURCE, "-c:v", "libx264", "-bf", "0", "-bsf:v", "setts=duration=if(eq(N\\,24)\\,75*DURATION\\,DURATION)", path
+    )
+    assert abs(float(look(path, tools).length) - 3.96) < 0.1
+
+
 def test_the_name_never_reaches_a_command_line(
     make_clip: MakeClip, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,10 +125,11 @@ class Life(RuleBasedStateMachine):
         assert len(self.told) == told
         return False
 
-    @rule(job=jobs, percent=st.integers(-5, 120), late=st.booleans())
-    def progress(self, job: str, percent: int, late: bool) -> None:
+    @rule(job=jobs, percents=st.lists(st.integers(-5, 120), min_size=1, max_size=3), late=st.booleans())
+    def progress(self, job: str, percents: list[int], late: bool) -> None:
         attempt = self.attempts[job] - late
-        self.attempt(job, self.store.record_progress(job, attempt, percent, "encoding"), attempt)
+        for percent in percents:
+            self.attempt(job, self.store.record_progress(job, attempt, percent, "encoding"), attempt)
 
     @rule(job=jobs, step=st.sampled_from(["s1", "s2"]), late=st.booleans())
     def step(self, job: str, step: str, late: bool) -> None:
@@ -159,6 +160,10 @@ class Life(RuleBasedStateMachine):
         else:
             before = self.state(job)
             after = self.run(self.store.wish_cancel(job))
+            told = len(self.told)
+            if after.state is State.PROCESSING:
+                assert self.run(self.store.wish_cancel(job)) == after, "a second wish changed something"
+                assert len(self.told) == told
             assert after.state is (State.CANCELLED if before is State.PENDING else State.PROCESSING)
             assert after.wish or after.state is State.CANCELLED
 

@@ -69,8 +69,9 @@ def test_a_mixture_is_as_fast_as_its_fastest_within_reason() -> None:
 
     assert mixed(Fraction(24), NTSC, Fraction(25)) == NTSC
     assert mixed(Fraction(25), Fraction(240)) == FASTEST_CHOSEN
-    assert mixed(Fraction(1, 10), Fraction(1, 2)) == 1
-    assert mixed(Fraction(17), Fraction(13)) == 17
+    assert mixed(Fraction(1, 10), Fraction(1, 2)) == 20
+    assert mixed(Fraction(17), Fraction(13)) == 34
+    assert mixed(Fraction(8797, 1000)) == Fraction(8797, 1000) * 3
     assert mixed(Fraction(10), Fraction(2995, 100)) == NTSC
     assert mixed(Fraction(10), Fraction(3001, 100)) == 30
 

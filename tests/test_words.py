@@ -76,12 +76,12 @@ def test_treatments() -> None:
 
 
 def test_film() -> None:
-    assert words.film(planned("a.mp4", "b.mp4")) == ("6.00 s, 320x240, 25 pictures a second, h264, AAC stereo 48000 Hz")
+    assert words.film(planned("a.mp4", "b.mp4")) == ("6.00 s, 320x240, 25 fps, h264, AAC stereo 48000 Hz")
     ntsc = Fraction(30000, 1001)
     copied = planned(*(clip(name, codec="hevc", rate=ntsc, frames=300, sound=False) for name in ("a", "b")))
-    assert words.film(copied) == "20.02 s, 320x240, 29.97 pictures a second, hevc, no sound"
+    assert words.film(copied) == "20.02 s, 320x240, 29.97 fps, hevc, no sound"
     mixed = planned(*(clip(name, codec="vp9", stored=Size(640, 480), rate=Fraction(50)) for name in ("a", "b")))
-    assert words.film(mixed).startswith("3.00 s, 640x480, 50 pictures a second, h264")
+    assert words.film(mixed).startswith("3.00 s, 640x480, 50 fps, h264")
 
 
 @pytest.mark.parametrize(

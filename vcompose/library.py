@@ -13,6 +13,7 @@ file that it made before the cancellation goes on. Every error is a :class:`vcom
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -34,7 +35,7 @@ from vcompose.media.composition import (
     parse_rate,
     parse_size,
 )
-from vcompose.media.errors import ClipError, CompositionError, PlaceError, StepError, VerifyError, first
+from vcompose.media.errors import ClipError, CompositionError, MediaError, PlaceError, StepError, VerifyError, first
 from vcompose.media.estimate import Report, Stage
 from vcompose.media.executor import LocalExecutor
 from vcompose.media.film import make
@@ -44,6 +45,8 @@ from vcompose.media.probe import probe as probe_file
 from vcompose.media.tools import Tools, find_tools
 from vcompose.media.workspace import sweep, workspace
 from vcompose.settings import Settings, search_path
+
+__all__ = ["Film", "MediaError", "join", "join_async", "look", "plan", "probe", "wanted"]
 
 AnyPath = str | os.PathLike[str]
 FILM_SUFFIXES: Final = (".mp4", ".m4v")
@@ -94,7 +97,13 @@ def join(
     tell: Callable[[Report], None] | None = None,
     settings: Settings | None = None,
 ) -> Film:
-    """Join ``clips`` in their order into the film ``output`` (.mp4); see :func:`join_async`."""
+    """Join ``clips`` in their order into the film ``output`` (.mp4); see :func:`join_async`.
+
+    Raises TypeError inside a running event loop: there, await :func:`join_async`.
+    """
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise TypeError("vcompose.join runs an event loop of its own: here, await vcompose.join_async")
     work = join_async(clips, output, wanted=wanted, overwrite=overwrite, tell=tell, settings=settings)
     if (
         threading.current_thread() is not threading.main_thread()
@@ -143,11 +152,13 @@ async def join_async(
     Raises CompositionError, ClipError (naming the clips that cannot be used), PlaceError, ToolError, StepError
     (naming the clip where one is to blame) and VerifyError.
     """
+    if isinstance(clips, str | bytes):
+        raise TypeError("clips is a sequence of paths, not one path")
     begun = time.monotonic()
     settings = settings or Settings()
     tell = tell or (lambda report: None)
     check_count(clips)
-    path = _checked(Path(output), [Path(clip) for clip in clips], overwrite=overwrite)
+    path = _place(output, clips, overwrite=overwrite)
     await asyncio.to_thread(sweep, path.parent)
     tools = await _tools(settings)
     planned = await _plan(clips, wanted or Output(), tools)
@@ -156,9 +167,17 @@ async def join_async(
     return replace(film, seconds=time.monotonic() - begun)
 
 
-async def plan(clips: Sequence[AnyPath], *, wanted: Output | None = None, settings: Settings | None = None) -> Plan:
+async def plan(
+    clips: Sequence[AnyPath],
+    *,
+    wanted: Output | None = None,
+    output: AnyPath | None = None,
+    settings: Settings | None = None,
+) -> Plan:
     """What :func:`join_async` would do, with the reasons; nothing is made. Raises as it does."""
     check_count(clips)
+    if output is not None:
+        _place(output, clips, overwrite=True)
     return await _plan(clips, wanted or Output(), await _tools(settings or Settings()))
 
 
@@ -182,8 +201,25 @@ async def _plan(clips: Sequence[AnyPath], output: Output, tools: Tools) -> Plan:
     return await asyncio.to_thread(plan_composition, composition, tool=tool_key(tools.ffmpeg.version))
 
 
+async def look(clips: Sequence[AnyPath], *, settings: Settings | None = None) -> list[Clip | ClipError]:
+    """What is in each file, or why it cannot be used. Raises ToolError."""
+    return await _look(clips, await _tools(settings or Settings()))
+
+
 async def _probe_all(clips: Sequence[AnyPath], tools: Tools) -> list[Clip]:
-    """Probe each file once, a few at a time; all that are refused are told at once."""
+    """What is in the files; all that are refused are told at once."""
+    looked = await _look(clips, tools)
+    refused = list({id(found): found for found in looked if isinstance(found, ClipError)}.values())
+    if refused:
+        detail = "\n".join(error.detail for error in refused)
+        if len(refused) > 1:
+            detail = f"{len(refused)} of {len(clips)} clips cannot be used, and nothing was made:\n{detail}"
+        raise ClipError(detail, code=refused[0].code, clip=refused[0].clip, others=tuple(refused[1:]))
+    return [found for found in looked if isinstance(found, Clip)]
+
+
+async def _look(clips: Sequence[AnyPath], tools: Tools) -> list[Clip | ClipError]:
+    """Probe each file once, a few at a time."""
     gate = asyncio.Semaphore(_PROBES_AT_ONCE)
 
     async def one(clip: AnyPath) -> Clip | ClipError:
@@ -199,12 +235,7 @@ async def _probe_all(clips: Sequence[AnyPath], tools: Tools) -> list[Clip]:
             tasks = {clip: group.create_task(one(clip)) for clip in different}
     except ExceptionGroup as errors:
         raise first(errors) from None
-    found = {clip: task.result() for clip, task in tasks.items()}
-    refused = [result for result in found.values() if isinstance(result, ClipError)]
-    if refused:
-        detail = "\n".join(error.detail for error in refused)
-        raise ClipError(detail, code=refused[0].code, clip=refused[0].clip)
-    return [result for clip in clips if isinstance(result := found[os.fspath(clip)], Clip)]
+    return [tasks[os.fspath(clip)].result() for clip in clips]
 
 
 async def _film(
@@ -219,14 +250,21 @@ async def _film(
     """Make the film and give it its name; a copied one that fails its check is made once more, encoded."""
     with workspace(path.parent) as folder:
         executor = LocalExecutor(tools, folder, parallel=settings.parallel)
+        reached = 0
+
+        def heard(report: Report) -> None:
+            nonlocal reached
+            reached = report.percent
+            tell(report)
+
         try:
-            made = await make(planned, folder, executor, tools, tell)
+            made = await make(planned, folder, executor, tools, heard)
         except (VerifyError, StepError) as error:
             if not planned.copies or planned.composition.output.mode is Mode.COPY:
                 raise
-            reason = Reason(code="check_failed", parameters={"why": error.detail})
+            reason = Reason(code="check_failed", parameters={"why": _brief(error)})
             planned = plan_composition(planned.composition, tool=tool_key(tools.ffmpeg.version), encode=reason)
-            made = await make(planned, folder, executor, tools, tell)
+            made = await make(planned, folder, executor, tools, heard, floor=reached)
         await asyncio.to_thread(_flush, made)
         size = made.stat().st_size
         # not awaited: between here and the film's name no cancel can come
@@ -234,8 +272,25 @@ async def _film(
     return Film(path=path, plan=planned, size=size, seconds=0.0)
 
 
+def _brief(error: MediaError) -> str:
+    """Why a copy failed, for a person: not the words of ffmpeg."""
+    return error.detail if isinstance(error, VerifyError) else "its packets cannot be joined"
+
+
+def _place(output: AnyPath, clips: Sequence[AnyPath], *, overwrite: bool) -> Path:
+    """The film's absolute path. Raises PlaceError."""
+    try:
+        return _checked(Path(output), [Path(clip) for clip in clips], overwrite=overwrite)
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, a link to itself, a folder that is gone
+        raise PlaceError(
+            f"the film cannot be put at {os.fspath(output)}: {error}", code="output_folder_missing"
+        ) from error
+
+
 def _checked(output: Path, clips: Sequence[Path], *, overwrite: bool) -> Path:
     """The film's absolute path. Raises PlaceError."""
+    if not output.name or output.is_dir():
+        raise PlaceError(f"{output} is a folder: give the film a name, like {output / 'film.mp4'}", code="output_type")
     if output.suffix.lower() not in FILM_SUFFIXES:
         raise PlaceError(f"the film is an MP4 file: call it {output.with_suffix('.mp4').name}", code="output_type")
     path = output.parent.resolve() / output.name
@@ -251,13 +306,11 @@ def _checked(output: Path, clips: Sequence[Path], *, overwrite: bool) -> Path:
                 )
         if not overwrite:
             raise PlaceError(_exists(output), code="output_exists")
-        if path.is_dir():
-            raise PlaceError(f"{output} is a folder: give the film another name", code="output_exists")
     return path
 
 
 def _exists(output: Path) -> str:
-    return f"{output} is there already: give the film another name, or allow it to be replaced with --overwrite"
+    return f"{output} is there already: give the film another name, or allow it to be replaced (--overwrite)"
 
 
 def _flush(film: Path) -> None:

@@ -23,7 +23,7 @@ class Show:
         self._said = -1
 
     def __enter__(self) -> Self:
-        if not self._quiet and self._console.is_terminal:
+        if not self._quiet and self._console.is_terminal and not self._console.is_dumb_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -56,6 +56,6 @@ def _rest(report: Report) -> str:
     parts = []
     if report.speed is not None:
         parts.append(f"{report.speed:.1f}x")
-    if report.seconds_left is not None and report.percent < 99:
+    if report.seconds_left is not None and report.seconds_left >= 1 and report.percent < 99:
         parts.append(f"{words.duration(round(report.seconds_left))} left".replace(".00", ""))
     return "  ".join(parts)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Final
 
 from vcompose.media.estimate import Stage
 from vcompose.media.plan import Plan, Reason, Treated, Treatment
 
 _REASONS: Final = {
-    "others_need_encoding": "it would fit, but clips beside it do not",
+    "others_need_encoding": "it would fit, but not beside the others",
     "encode_wanted": "you asked for encoding",
     "size_wanted": "it is {is}, and you asked for {film}",
-    "rate_wanted": "it has {is} pictures a second, and you asked for {film}",
+    "rate_wanted": "it has {is} fps, and you asked for {film}",
     "check_failed": "a copied film did not pass its check ({why})",
     "container": "it is {is}, not MP4",
     "codec": "its {is} pictures cannot be copied into the film",
@@ -22,19 +23,20 @@ _REASONS: Final = {
     "hidden_pictures": "some of its pictures are hidden by an edit",
     "late_picture": "its picture begins {seconds} s off its start",
     "longer_sound": "its sound lasts {seconds} s longer than its picture",
-    "other_codec": "it is {is}, the others are {film}",
+    "other_codec": "its format is {is}, most are {film}",
     "other_size": "{is} instead of {film}",
-    "other_rate": "{is} pictures a second instead of {film}",
+    "other_rate": "{is} fps instead of {film}",
     "other_format": "its pixels are {is} instead of {film}",
     "other_aspect": "its pixels have another shape",
     "other_stored": "its pixels are stored in another size",
     "other_turn": "it was filmed another way up",
-    "other_scan": "it is {is}, the others are {film}",
+    "other_scan": "it is {is}, most are {film}",
     "other_color": "its colours are coded in another way",
     "other_configuration": "it was encoded with other settings",
     "other_layout": "its tracks are laid out in another way",
 }
 
+_FEW: Final = 3
 _STAGES: Final = {
     Stage.ENCODING: "encoding pictures",
     Stage.SOUND: "encoding sound",
@@ -44,7 +46,8 @@ _STAGES: Final = {
 }
 
 _WARNINGS: Final = {
-    "first_picture_incomplete": "it does not begin with a key picture: its first moments may be blurred"
+    "first_picture_incomplete": "it does not begin with a key picture: its first moments may be blurred",
+    "cut_off": "it seems cut off: its header promises more than can be read. Copy it again from where it came",
 }
 
 
@@ -63,11 +66,25 @@ def warning(code: str) -> str:
     return _WARNINGS[code]
 
 
-def treatment(treated: Treated) -> str:
-    """What is done to a clip, and why."""
+def treatment(treated: Treated, *, made: bool = True) -> str:
+    """What was done to a clip (``made``), or will be, and why."""
     if treated.treatment is Treatment.COPY:
-        return "picture copied untouched"
-    return "encoded: " + _listed([reason(value) for value in treated.reasons])
+        return "picture copied untouched" if made else "picture will be copied untouched"
+    return f"{'encoded' if made else 'will be encoded'}: " + _listed([reason(value) for value in treated.reasons])
+
+
+def summary(plan: Plan) -> str | None:
+    """Which clips keep the others from being copied; None where that is not to be told."""
+    odd = [one for one in plan.clips if [value.code for value in one.reasons] != ["others_need_encoding"]]
+    if plan.copies or len(odd) == len(plan.clips) or len(odd) > _FEW:
+        return None
+    names = ", ".join(dict.fromkeys(printable(one.clip.name) for one in odd))
+    return f"all {len(plan.clips)} clips are encoded, because of {names}"
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what could steer it is shown as escapes, for names come from strangers."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def film(plan: Plan) -> str:
@@ -77,9 +94,18 @@ def film(plan: Plan) -> str:
         size, rate, codec = picture.shown, picture.rate, picture.codec
     else:
         size, rate, codec = plan.target.size, plan.target.rate, "h264"
-    fps = f"{float(rate):.2f}".rstrip("0").rstrip(".")
     sound = f", AAC stereo {plan.sound_rate} Hz" if plan.sound_rate else ", no sound"
-    return f"{duration(float(plan.length))}, {size}, {fps} pictures a second, {codec}{sound}"
+    return f"{duration(float(plan.length))}, {size}, {fps(rate)} fps, {codec}{sound}"
+
+
+def fps(rate: Fraction) -> str:
+    """``25``, ``29.97``: a frame rate, without zeros that say nothing."""
+    return f"{float(rate):.2f}".rstrip("0").rstrip(".")
+
+
+def channels(count: int) -> str:
+    """How many channels a sound has."""
+    return {1: "mono", 2: "stereo"}.get(count, f"{count} channels")
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import time
@@ -74,14 +75,20 @@ class Guard:
             front += (
                 self.prlimit,
                 "--core=0",
-                f"--as={limits.memory}",
-                f"--fsize={limits.file_size}",
-                f"--nofile={limits.open_files}",
+                f"--as={_within(limits.memory, resource.RLIMIT_AS)}",
+                f"--fsize={_within(limits.file_size, resource.RLIMIT_FSIZE)}",
+                f"--nofile={_within(limits.open_files, resource.RLIMIT_NOFILE)}",
                 "--",
             )
         if self.setpriv is not None:
             front += ("/bin/sh", "-c", _STILL_WANTED, "sh", str(os.getpid()))
         return front + argv
+
+
+def _within(wanted: int, kind: int) -> int:
+    """A limit no higher than the one that we live under ourselves: raising it would be refused."""
+    _, hard = resource.getrlimit(kind)
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,12 @@ class Picture:
     hidden: int
 
     @property
+    def upright(self) -> Size:
+        """The stored size, turned upright."""
+        turned = self.rotation in {90, 270}
+        return Size(self.stored.height, self.stored.width) if turned else self.stored
+
+    @property
     def shown(self) -> Size:
         """The size a person sees: sample aspect applied (by stretching the width), then turned upright."""
         width = max(1, round(self.stored.width * self.aspect))

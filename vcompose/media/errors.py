@@ -23,14 +23,24 @@ _E = TypeVar("_E", bound=BaseException)
 
 
 class MediaError(Exception):
-    """The root: ``code`` is stable, ``detail`` is a sentence, ``clip`` is the person's own name of the file."""
+    """The root: ``code`` is stable, ``detail`` is a sentence, ``clip`` is the person's own name of the file; ``others``
+    are further errors that were found at the same time.
+    """
 
     code = "media_error"
 
-    def __init__(self, detail: str, *, code: str | None = None, clip: str | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        clip: str | None = None,
+        others: tuple[MediaError, ...] = (),
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.clip = clip
+        self.others = others
         if code is not None:
             self.code = code
 
@@ -41,14 +51,16 @@ class MediaError(Exception):
 class ClipError(MediaError):
     """A clip cannot be used. Codes: ``not_found``, ``not_a_file``, ``not_readable``, ``empty_file``,
     ``not_a_video``, ``playlist_refused``, ``no_video_stream``, ``undecodable``, ``too_many_streams``,
-    ``too_large_picture``, ``too_long``, ``too_fast``, ``probe_timeout``, ``clip_changed``.
+    ``too_large_picture``, ``too_long``, ``too_fast``, ``broken_times``, ``probe_timeout``, ``clip_changed``.
     """
 
     code = "clip_refused"
 
 
 class CompositionError(MediaError):
-    """The request itself is wrong. Codes: ``too_few_clips``, ``bad_size``, ``bad_fps``, ``bad_quality``."""
+    """The request itself is wrong. Codes: ``too_few_clips``, ``bad_size``, ``bad_fps``,
+    ``bad_value``, ``cannot_copy``.
+    """
 
     code = "bad_composition"
 
@@ -61,7 +73,7 @@ class ToolError(MediaError):
 
 class PlaceError(MediaError):
     """The film cannot be put where it was asked for. Codes: ``output_exists``, ``output_is_input``,
-    ``output_folder_missing``, ``output_not_writable``, ``output_type``, ``no_space``.
+    ``output_folder_missing``, ``output_not_writable``, ``output_type``, ``output_missing``.
     """
 
     code = "bad_output"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from vcompose.media.plan import Plan, Treatment
+from vcompose.media.plan import Plan
 from vcompose.media.step import EncodeStep, JoinStep, SoundStep, Step
 
 # Seconds on one core, measured with the veryfast preset; only their proportions matter, and those are corrected.
@@ -68,8 +68,9 @@ def cost(step: Step) -> float:
 class FilmProgress:
     """The progress of one plan; ``now`` is a monotonic clock in seconds."""
 
-    def __init__(self, plan: Plan, *, now: float) -> None:
-        seams = sum(treated.treatment is Treatment.ENCODE for treated in plan.clips)
+    def __init__(self, plan: Plan, *, now: float, floor: int = 0) -> None:
+        """``floor`` is the percentage that an earlier way of making the film had reached."""
+        seams = len(plan.clips)
         self._kinds: dict[str, str] = {step.id: step.kind for step in plan.steps} | {VERIFY: VERIFY}
         self._costs = {step.id: cost(step) for step in plan.steps} | {VERIFY: _CHILD + seams * _CHILD}
         self._done = dict.fromkeys(self._costs, 0.0)
@@ -79,7 +80,7 @@ class FilmProgress:
             step.id: float(step.frames / step.target.rate) for step in plan.steps if isinstance(step, EncodeStep)
         } or {step.id: float(plan.length) for step in plan.steps}
         self._begun = now
-        self._percent = 0
+        self._floor = self._percent = floor
 
     def tell(self, step: str, done: float) -> None:
         """Part ``done`` (0 to 1) of a step is done; less than before is ignored."""
@@ -102,7 +103,7 @@ class FilmProgress:
         weights = {step: c * self._factor.get(self._kinds[step], usual) for step, c in self._costs.items()}
         whole = sum(weights.values())
         part = sum(weight * self._done[step] for step, weight in weights.items()) / whole
-        self._percent = max(self._percent, min(99, int(part * 100)))
+        self._percent = max(self._percent, min(99, self._floor + int(part * (100 - self._floor))))
         elapsed = now - self._begun
         left = elapsed * (1 - part) / part if part > 0.02 and elapsed > 0.5 else None
         made = sum(length * self._done[step] for step, length in self._lengths.items() if step in self._done)

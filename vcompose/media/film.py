@@ -23,13 +23,14 @@ Tell = Callable[[Report], None]
 _REPORT_SECONDS: Final = 0.1
 
 
-async def make(plan: Plan, folder: Path, executor: Executor, tools: Tools, tell: Tell) -> Path:
+async def make(plan: Plan, folder: Path, executor: Executor, tools: Tools, tell: Tell, *, floor: int = 0) -> Path:
     """Make the film in the workspace ``folder`` and give its path; steps whose output is there are not run.
 
-    Raises StepError naming the clip to blame, VerifyError, ToolError, ClipError (``clip_changed``).
+    ``floor`` is the percentage that was told already. Raises StepError naming the clip to blame, VerifyError,
+    ToolError, ClipError (``clip_changed``).
     """
     clips = plan.composition.clips
-    progress = FilmProgress(plan, now=time.monotonic())
+    progress = FilmProgress(plan, now=time.monotonic(), floor=floor)
     told = -_REPORT_SECONDS
 
     def report(*, always: bool = True) -> None:

@@ -16,6 +16,8 @@ from vcompose.media.packets import Pacing, Stream, pace
 MOST_SECONDS: Final = 24 * 3600
 LONGEST_WAIT: Final = 3600
 """Seconds that one picture may stand; more is a broken time stamp, not a film."""
+FALLEN: Final = Fraction(1, 2)
+"""Seconds by which decoding times may run backwards, as they do in some old files."""
 FASTEST: Final = 1000
 """Pictures a second."""
 
@@ -45,6 +47,7 @@ class StreamHeader(BaseModel):
     color_primaries: str | None = None
     r_frame_rate: str = "0/0"
     time_base: str = "1/1000"
+    duration: str = ""
     sample_rate: int = 0
     channels: int = 0
     channel_layout: str = ""
@@ -57,6 +60,7 @@ class FormatHeader(BaseModel):
     """What we read of the container."""
 
     start_time: str = "0"
+    duration: str = ""
 
 
 class Header(BaseModel):
@@ -106,6 +110,13 @@ def picture_of(header: StreamHeader, stream: Stream, name: str) -> tuple[Picture
             code="too_fast",
             clip=name,
         )
+    if stream.fell * base > FALLEN:
+        raise ClipError(
+            f"{name} has a clock that starts again in the middle: it was put together from several files. "
+            "Give those one by one, or convert it first",
+            code="broken_times",
+            clip=name,
+        )
     matrix = next((s.displaymatrix for s in header.side_data_list if s.displaymatrix), None) or ""
     turn = next((s.rotation for s in header.side_data_list if s.rotation is not None), 0.0)
     rotation = round(-turn) % 360
@@ -138,6 +149,18 @@ def picture_of(header: StreamHeader, stream: Stream, name: str) -> tuple[Picture
         hidden=stream.hidden,
     )
     return picture, warnings
+
+
+def cut_off(header: Header, chosen: StreamHeader, picture: Picture, streams: Mapping[int, Stream]) -> bool:
+    """Whether the file ends clearly before what its header promises: a copy that was broken off."""
+    found = picture.end - picture.begin
+    promised = seconds(chosen.duration)
+    if promised == 0:  # containers that know one duration for all
+        promised = seconds(header.format.duration)
+        bases = {one.index: _fraction(one.time_base) or Fraction(1, 1000) for one in header.streams}
+        ends = [(s.last + s.last_duration) * bases[i] for i, s in streams.items() if s.last is not None and i in bases]
+        found = max(ends, default=Fraction(0)) - seconds(header.format.start_time)
+    return promised < MOST_SECONDS and promised - found > max(Fraction(1, 2), promised / 20)
 
 
 def _whole_pictures(pacing: Pacing, fields: Fields) -> tuple[Pacing, bool]:

@@ -69,9 +69,13 @@ async def run_step(step: Step, emit: Emit, shop: Shop) -> Made:
                 stderr=error.stderr,
             ) from error
         raise
-    part.replace(output)
+    try:
+        part.replace(output)
+        size = output.stat().st_size
+    except FileNotFoundError as error:
+        raise StepError(f"{shop.folder.parent} was removed while a film was made in it", code="place_gone") from error
     emit(1.0)
-    return Made(size=output.stat().st_size, seconds=seconds)
+    return Made(size=size, seconds=seconds)
 
 
 async def _encode(step: EncodeStep, emit: Emit, shop: Shop, part: Path) -> float:
@@ -101,7 +105,7 @@ def _pictures(part: Path) -> int:
     try:
         with part.open("rb") as file:
             return sum(track.samples for track in read_index(file).of("vide"))
-    except BrokenIndex:
+    except (BrokenIndex, FileNotFoundError):
         return 0
 
 

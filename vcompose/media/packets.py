@@ -50,7 +50,15 @@ class Stream:
     pictures: array[int] = field(default_factory=lambda: array("q"))
     key_first: bool = False
     open_gop: bool = False
+    fell: int = 0
+    _decoded: int | None = None
     _key: int | None = None
+
+    def clock(self, dts: int) -> None:
+        """Note how far the decoding time fell, at most: it never should."""
+        if self._decoded is not None:
+            self.fell = max(self.fell, self._decoded - dts)
+        self._decoded = dts
 
     def take(self, *, pts: int, duration: int, key: bool) -> None:
         """One packet that is shown or heard."""
@@ -101,6 +109,8 @@ class Scanner:
         stream = self.streams.get(index)
         if stream is None:
             stream = self.streams[index] = Stream()
+        if parts[2] != b"N/A":
+            stream.clock(_signed(parts[2]))
         flags = parts[4]
         video = index in self._pictures
         if not video and stream.count == 0 and len(parts) > 5 and parts[5].isdigit():
@@ -117,6 +127,13 @@ class Scanner:
                 raise TooManyPackets
         else:
             stream.padding = int(parts[6]) if len(parts) > 6 and parts[6].isdigit() else 0
+
+
+def _signed(text: bytes) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _ticks(text: bytes) -> int:
@@ -159,6 +176,9 @@ def pace(pictures: array[int], time_base: Fraction, declared: Fraction | None, l
         return Pacing(rate=rate, variable=True, last=last, longest=longest)
     measured = 1 / (mean * time_base)
     rate = _named(measured, declared, len(steps), time_base)
+    stands = last_duration * time_base
+    if stands > 2 / rate:  # a recorder of screens lets the last picture stand
+        return Pacing(rate=rate, variable=True, last=min(stands, LONGEST_LAST), longest=longest)
     return Pacing(rate=rate, variable=False, last=min(1 / rate, LONGEST_LAST), longest=longest)
 
 

@@ -31,7 +31,9 @@ def chain(step: EncodeStep) -> str:
     clock = f"setpts=round(PTS-{_decimal(step.begin)}/TB)"
     whole = [] if step.fields is Fields.PROGRESSIVE else ["bwdif=mode=send_frame:parity=auto:deint=all"]
     middle = [*pace, *shape] if step.rate > rate else [*shape, *pace]
-    return ",".join([clock, *whole, *middle, "format=yuv420p", _TAGS])
+    # a file may change its size half-way, and crop would go on with the old one, beyond the edge of the new picture
+    steady = f"scale={step.upright.width}:{step.upright.height}"
+    return ",".join([clock, steady, *whole, *middle, "format=yuv420p", _TAGS])
 
 
 _TAGS: Final = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"

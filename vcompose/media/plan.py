@@ -120,10 +120,22 @@ def plan(composition: Composition, *, tool: str, encode: Reason | None = None) -
             obstacles = [(*found, encode) for found in obstacles]
         if not any(obstacles):
             return _laid_out(composition, target, rung, reasons, tool)
-        reasons = [found or (Reason(code="others_need_encoding"),) for found in obstacles]
+        reasons = [_told_against(target, clip, found) for clip, found in zip(composition.clips, obstacles, strict=True)]
         if composition.output.mode is Mode.COPY:
             raise _cannot_copy(composition, obstacles)
     raise AssertionError("the last rung takes every clip")
+
+
+def _told_against(target: Target, clip: Clip, obstacles: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    """Reasons as a person reads them: size and rate against the film that will be, not against the other clips."""
+    picture = clip.picture
+    told = [reason for reason in obstacles if reason.code not in {"other_size", "other_rate"}]
+    asked = {reason.code for reason in told}
+    if picture.shown != target.size and "size_wanted" not in asked:
+        told.append(Reason(code="other_size", parameters={"is": str(picture.shown), "film": str(target.size)}))
+    if picture.rate != target.rate and "rate_wanted" not in asked and not picture.variable:
+        told.append(Reason(code="other_rate", parameters={"is": _told(picture.rate), "film": _told(target.rate)}))
+    return tuple(told) or (Reason(code="others_need_encoding"),)
 
 
 def _laid_out(
@@ -302,6 +314,7 @@ def _encode_build(composition: Composition, target: Target, tool: str) -> _Pictu
                 number=len(steps) + 1,
                 clip=place,
                 source=source(clip, clip.picture.index),
+                upright=clip.picture.upright,
                 shown=clip.picture.shown,
                 fields=clip.picture.fields,
                 color=clip.picture.color,

@@ -22,7 +22,18 @@ from vcompose.media.clip import Clip
 from vcompose.media.container import HEAD, Container, sniff
 from vcompose.media.errors import ChildFailed, ChildStalled, ClipError
 from vcompose.media.guards import MOST_PIXELS, MOST_STREAMS, guards
-from vcompose.media.header import Header, choose_picture, holds, picture_of, seconds, sound_of, too_long
+from vcompose.media.header import (
+    LONGEST_WAIT,
+    MOST_SECONDS,
+    Header,
+    choose_picture,
+    cut_off,
+    holds,
+    picture_of,
+    seconds,
+    sound_of,
+    too_long,
+)
 from vcompose.media.packets import Scanner, Stream, TooManyPackets
 from vcompose.media.tools import Tool, Tools
 
@@ -31,6 +42,7 @@ _PACKET_SECONDS: Final = 600.0
 _PICTURE_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 4 << 20
 _OUR_NAME: Final = re.compile(r"(file:)?/dev/fd/\d+")
+_ADDRESS: Final = re.compile(r"[a-z]{2,8}:/")
 _FOREIGN: Final = re.compile(r"Codec \((\w+)\) not on whitelist")
 _PIXELS: Final = re.compile(r"Picture size (\d+x\d+) exceeds specified max pixel count")
 _LIMITS: Final = Limits(memory=2 << 30, file_size=1 << 20)
@@ -69,7 +81,9 @@ async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str
     finally:
         os.close(file)
     picture, warnings = picture_of(chosen, streams[chosen.index], name)
-    return Clip(
+    if cut_off(header, chosen, picture, streams):
+        warnings = (*warnings, "cut_off")
+    clip = Clip(
         name=name,
         path=str(path.absolute()),
         identity=stamp or identity(status),
@@ -82,6 +96,9 @@ async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str
         sound=sound_of(header, streams),
         warnings=warnings,
     )
+    if clip.length > MOST_SECONDS or clip.end - clip.picture.end > LONGEST_WAIT:
+        raise too_long(name, "sound that ends hours after its picture")
+    return clip
 
 
 def identity(status: os.stat_result) -> str:
@@ -196,7 +213,10 @@ def _open(path: Path, name: str) -> int:
         # not blocking: the open of a named pipe would wait for a writer
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise ClipError(f"{name} does not exist: check the name", code="not_found", clip=name) from error
+        what = (
+            "is an address, not a file: download it first" if _ADDRESS.match(name) else "does not exist: check the name"
+        )
+        raise ClipError(f"{name} {what}", code="not_found", clip=name) from error
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "that is no file name"
         raise ClipError(f"{name} cannot be read: {why}", code="not_readable", clip=name) from error

@@ -51,7 +51,8 @@ class Target:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeStep:
     """Encode the picture of one clip to the target: exactly ``frames`` pictures, beginning at ``begin`` seconds on
-    the source's clock; a picture that is not there yet or no longer is held.
+    the source's clock; a picture that is not there yet or no longer is held. ``upright`` is the stored size after
+    turning, ``shown`` that with the sample aspect applied.
     """
 
     kind: Literal["encode"] = "encode"
@@ -59,6 +60,7 @@ class EncodeStep:
     id: str = ""
     clip: int
     source: Source
+    upright: Size
     shown: Size
     fields: Fields
     color: Color

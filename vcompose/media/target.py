@@ -15,6 +15,8 @@ _K = TypeVar("_K", bound=Hashable)
 
 FASTEST_CHOSEN: Final = 60
 """The film is never faster than that, in pictures a second, unless the person asks for it."""
+SLOWEST_CHOSEN: Final = 20
+"""Nor slower, in pictures a second."""
 SOUND_RATES: Final = frozenset({44_100, 48_000})
 
 
@@ -73,7 +75,9 @@ def _rate(clips: Sequence[Clip]) -> Fraction:
     """
     fastest = min(max(clip.picture.rate for clip in clips), Fraction(FASTEST_CHOSEN))
     close = [rate for rate in COMMON_RATES if abs(rate / fastest - 1) < Fraction(1, 200)]
-    return min(close, key=lambda rate: abs(rate - fastest), default=max(fastest, Fraction(1)))
+    rate = min(close, key=lambda rate: abs(rate - fastest), default=fastest)
+    # on a coarse grid a picture would lie up to half its length beside its sound; a whole multiple does not judder
+    return rate * -(-SLOWEST_CHOSEN // rate) if rate < SLOWEST_CHOSEN else rate
 
 
 def _even(side: int) -> int:

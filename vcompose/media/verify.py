@@ -1,7 +1,7 @@
 """Is the film what the plan promised? Asked before it gets its name, answered from its index and its seams.
 
-Copied packets with equal configurations are proven from the tables alone; where a seam touches an encoded picture,
-the first pictures after it are decoded.
+The index tells tracks, pictures, times and sound; at every seam the first pictures are decoded. Copied clips of one
+configuration could be proven from the tables alone, were their packets known to carry no parameter sets of their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vcompose.media.container import MP4
 from vcompose.media.errors import StepError, VerifyError, first
 from vcompose.media.guards import guards
 from vcompose.media.mp4 import BrokenIndex, Index, Track, read_index
-from vcompose.media.plan import Plan, Treatment
+from vcompose.media.plan import Plan
 from vcompose.media.tools import Tools
 
 _AAC_FRAME: Final = 1024
@@ -33,7 +33,10 @@ async def verify(plan: Plan, film: Path, tools: Tools, told: Callable[[float], N
     """
     index = await asyncio.to_thread(_index, film)
     check_index(plan, index)
-    seams = [treated.begin for treated in plan.clips if treated.treatment is Treatment.ENCODE]
+    # a copied clip may leave the decoder with parameter sets of its own: there the decoding begins a little before the
+    # seam, that is, at the key picture before it
+    early = 1 / (plan.clips[0].clip.picture.rate * 4) if plan.copies else Fraction(0)
+    seams = [max(Fraction(0), treated.begin - early) for treated in plan.clips]
     gate = asyncio.Semaphore(_SEAMS_AT_ONCE)
     done = 0
 
@@ -88,15 +91,19 @@ def _check_picture(plan: Plan, index: Index, track: Track) -> None:
     # every clip must begin where the plan put it: a time stamp that belongs to no seam's place would show here
     first = min(times)
     places = {Fraction(time - first, track.time_scale) for time in times}
-    slack = Fraction(2, track.time_scale) + Fraction(1, 100_000)
+    # copied times come in whole ticks of their source
+    own = max(treated.clip.picture.time_base for treated in plan.clips) if plan.copies else Fraction(0)
+    slack = max(Fraction(2, track.time_scale), own) + Fraction(1, 100_000)
     for number, treated in enumerate(plan.clips, 1):
-        if not any(abs(place - treated.begin) <= slack for place in _near(places, treated.begin, track.time_scale)):
+        if not any(
+            abs(place - treated.begin) <= slack for place in _near(places, treated.begin, track.time_scale, slack)
+        ):
             raise VerifyError(f"clip {number} does not begin at {float(treated.begin):.3f} s of the film")
 
 
-def _near(places: set[Fraction], wanted: Fraction, scale: int) -> list[Fraction]:
-    tick = round(wanted * scale)
-    return [place for offset in range(-3, 4) if (place := Fraction(tick + offset, scale)) in places]
+def _near(places: set[Fraction], wanted: Fraction, scale: int, slack: Fraction) -> list[Fraction]:
+    tick, reach = round(wanted * scale), int(slack * scale) + 1
+    return [place for offset in range(-reach, reach + 1) if (place := Fraction(tick + offset, scale)) in places]
 
 
 def _check_sound(plan: Plan, index: Index, track: Track) -> None:
@@ -128,7 +135,7 @@ async def _decode_seam(film: Path, at: Fraction, tools: Tools) -> None:
 
     command = Command(
         argv=(
-            tools.ffmpeg.path, "-hide_banner", "-nostdin", "-v", "error", "-threads", "1",
+            tools.ffmpeg.path, "-hide_banner", "-nostdin", "-v", "error", "-threads", "2",
             "-ss", f"{float(at):.6f}", *guards(MP4.demuxer, MP4.formats), "-an", "-i", f"file:{film.name}",
             "-frames:v", str(_SEAM_PICTURES), "-vf", "scale=16:16", "-pix_fmt", "gray", "-f", "rawvideo", "pipe:1",
         ),

@@ -94,8 +94,9 @@ def reason(value: Reason) -> Json:
 
 
 def error(value: MediaError) -> Json:
-    """An error: ``code``, ``detail``, and the ``clip`` to blame."""
-    return {"code": value.code, "detail": value.detail, "clip": value.clip}
+    """An error: ``code``, ``detail``, the ``clip`` to blame, and the ``others`` that were found with it."""
+    told: Json = {"code": value.code, "detail": value.detail, "clip": value.clip}
+    return told | ({"others": [error(other) for other in value.others]} if value.others else {})
 
 
 def _seconds(value: Fraction) -> float:
