@@ -30,15 +30,16 @@ from vcompose.media.estimate import Report, Stage
 from vcompose.media.workspace import PREFIX, link_clips
 
 INTERRUPTED = 130
-pytestmark = pytest.mark.serial  # it measures seconds, so it runs alone
-
 GONE_SECONDS = 1.0
 GOODBYE_SECONDS = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 JOIN = ("-m", "vcompose", "join")
 LIBRARY = ("-c", "import sys, vcompose; vcompose.join(sys.argv[1:-2], sys.argv[-1])")
 
-pytestmark = pytest.mark.skipif(not hasattr(psutil, "RLIMIT_MSGQUEUE"), reason="resource limits of others: Linux only")
+pytestmark = [
+    pytest.mark.serial,  # it measures seconds, so it runs alone
+    pytest.mark.skipif(not hasattr(psutil, "RLIMIT_MSGQUEUE"), reason="resource limits of others: Linux only"),
+]
 _numbers = count(1)
 
 
