@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from vcompose.media.tools import Tools, find_tools
-from vcompose.settings import Settings, search_path
+from vcompose.library import tools_of
+from vcompose.media.tools import Tools
+from vcompose.settings import Settings
 
 SHARED = Path(__file__).parents[2] / "shared" / "media"
 """Real clips by strangers, beside the project where they are present; none of them is in it."""
@@ -30,15 +31,7 @@ def _interruptible() -> None:
 @pytest.fixture(scope="session")
 def tools() -> Tools:
     """The programs that vcompose itself would take."""
-    settings = Settings()
-    return asyncio.run(
-        find_tools(
-            search_path=search_path(),
-            ffmpeg=settings.ffmpeg,
-            ffprobe=settings.ffprobe,
-            allow_old=settings.allow_old_ffmpeg,
-        )
-    )
+    return asyncio.run(tools_of(Settings()))
 
 
 @pytest.fixture(scope="session")

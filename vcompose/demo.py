@@ -6,10 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from vcompose.media.errors import first
+from vcompose.library import tools_of
 from vcompose.media.sample import Sample, make_sample
-from vcompose.media.tools import find_tools
-from vcompose.settings import Settings, search_path
+from vcompose.media.tasks import together
+from vcompose.settings import Settings
 
 SAMPLES: Final = (
     Sample(number=1, size=(1280, 720), rate="30", codec="libx264", suffix="mp4", tone=440),
@@ -22,22 +22,13 @@ SAMPLES: Final = (
 
 async def make_samples(folder: Path) -> list[Path]:
     """Make the sample clips in ``folder``, those that are there already excepted; gives their paths in order."""
-    settings = Settings()
-    tools = await find_tools(
-        search_path=search_path(),
-        ffmpeg=settings.ffmpeg,
-        ffprobe=settings.ffprobe,
-        allow_old=settings.allow_old_ffmpeg,
-    )
+    tools = await tools_of(Settings())
     gate = asyncio.Semaphore(2)
 
     async def one(sample: Sample) -> Path:
         async with gate:
             return await make_sample(sample, folder, tools)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(sample)) for sample in SAMPLES]
-    except ExceptionGroup as errors:
-        raise first(errors) from None
+    async with together() as group:
+        tasks = [group.create_task(one(sample)) for sample in SAMPLES]
     return [task.result() for task in tasks]

@@ -35,13 +35,14 @@ from vcompose.media.composition import (
     parse_rate,
     parse_size,
 )
-from vcompose.media.errors import ClipError, CompositionError, MediaError, PlaceError, StepError, VerifyError, first
+from vcompose.media.errors import ClipError, CompositionError, MediaError, PlaceError, StepError, VerifyError
 from vcompose.media.estimate import Report, Stage
 from vcompose.media.executor import LocalExecutor
 from vcompose.media.film import make
 from vcompose.media.plan import Plan, Reason
 from vcompose.media.plan import plan as plan_composition
 from vcompose.media.probe import probe as probe_file
+from vcompose.media.tasks import together
 from vcompose.media.tools import Tools, find_tools
 from vcompose.media.workspace import sweep, workspace
 from vcompose.settings import Settings, search_path
@@ -160,7 +161,7 @@ async def join_async(
     check_count(clips)
     path = _place(output, clips, overwrite=overwrite)
     await asyncio.to_thread(sweep, path.parent)
-    tools = await _tools(settings)
+    tools = await tools_of(settings)
     planned = await _plan(clips, wanted or Output(), tools)
     film = await _film(planned, path, tools, settings, tell, overwrite=overwrite)
     tell(Report(percent=100, stage=Stage.DONE, speed=None, seconds_left=0.0))
@@ -178,15 +179,16 @@ async def plan(
     check_count(clips)
     if output is not None:
         _place(output, clips, overwrite=True)
-    return await _plan(clips, wanted or Output(), await _tools(settings or Settings()))
+    return await _plan(clips, wanted or Output(), await tools_of(settings or Settings()))
 
 
 async def probe(clips: Sequence[AnyPath], *, settings: Settings | None = None) -> list[Clip]:
     """What is in the files. Raises ClipError naming all that cannot be used, ToolError."""
-    return await _probe_all(clips, await _tools(settings or Settings()))
+    return await _probe_all(clips, await tools_of(settings or Settings()))
 
 
-async def _tools(settings: Settings) -> Tools:
+async def tools_of(settings: Settings) -> Tools:
+    """The programs that the settings lead to. Raises ToolError."""
     return await find_tools(
         search_path=search_path(),
         ffmpeg=settings.ffmpeg,
@@ -203,7 +205,7 @@ async def _plan(clips: Sequence[AnyPath], output: Output, tools: Tools) -> Plan:
 
 async def look(clips: Sequence[AnyPath], *, settings: Settings | None = None) -> list[Clip | ClipError]:
     """What is in each file, or why it cannot be used. Raises ToolError."""
-    return await _look(clips, await _tools(settings or Settings()))
+    return await _look(clips, await tools_of(settings or Settings()))
 
 
 async def _probe_all(clips: Sequence[AnyPath], tools: Tools) -> list[Clip]:
@@ -230,11 +232,8 @@ async def _look(clips: Sequence[AnyPath], tools: Tools) -> list[Clip | ClipError
                 return error
 
     different = list(dict.fromkeys(os.fspath(clip) for clip in clips))
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = {clip: group.create_task(one(clip)) for clip in different}
-    except ExceptionGroup as errors:
-        raise first(errors) from None
+    async with together() as group:
+        tasks = {clip: group.create_task(one(clip)) for clip in different}
     return [tasks[os.fspath(clip)].result() for clip in clips]
 
 

@@ -193,7 +193,8 @@ def _migrate(path: Path) -> None:
                 raise StoreError("corrupt", _corrupt(path, found))
             connection.execute("PRAGMA journal_mode=WAL")
             database = sqlite_utils.Database(connection)
-            unknown = [m.name for m in migrations.applied(database) if m.name not in _names()]
+            known = _names()
+            unknown = [m.name for m in migrations.applied(database) if m.name not in known]
             if unknown:
                 raise StoreError(
                     "newer_schema",

@@ -17,10 +17,6 @@ the web knows which HTTP status belongs to which code, only the command line whi
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-_E = TypeVar("_E", bound=BaseException)
-
 
 class MediaError(Exception):
     """The root: ``code`` is stable, ``detail`` is a sentence, ``clip`` is the person's own name of the file; ``others``
@@ -119,9 +115,3 @@ class VerifyError(MediaError):
     """The film is not what the plan promised; it was not given its name."""
 
     code = "verification_failed"
-
-
-def first(group: BaseExceptionGroup[_E]) -> _E:
-    """The first of the errors that several tasks raised at once: one is what a person can act on."""
-    error = group.exceptions[0]
-    return first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from vcompose.media.errors import StepError, first
+from vcompose.media.errors import StepError
 from vcompose.media.estimate import VERIFY, FilmProgress, Report
 from vcompose.media.executor import Executor
 from vcompose.media.plan import Plan, source
 from vcompose.media.step import JoinStep, Step
+from vcompose.media.tasks import together
 from vcompose.media.tools import Tools
 from vcompose.media.verify import verify
 from vcompose.media.workspace import link_clips, unchanged
@@ -80,12 +80,9 @@ async def _all(run: Callable[[Step], Awaitable[None]], steps: Iterator[Step], pa
         for step in steps:
             await run(step)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(parallel):
-                group.create_task(worker())
-    except ExceptionGroup as errors:
-        raise first(errors) from None
+    async with together() as group:
+        for _ in range(parallel):
+            group.create_task(worker())
 
 
 def _blamed(plan: Plan, error: StepError) -> StepError:

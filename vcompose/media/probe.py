@@ -48,7 +48,7 @@ _PIXELS: Final = re.compile(r"Picture size (\d+x\d+) exceeds specified max pixel
 _LIMITS: Final = Limits(memory=2 << 30, file_size=1 << 20)
 
 
-async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str | None = None) -> Clip:
+async def probe(path: Path, tools: Tools, *, name: str | None = None) -> Clip:
     """What the plan needs to know about a file.
 
     ``name`` is what errors call it (default: the path as given). Raises ClipError with the code and a sentence;
@@ -86,7 +86,7 @@ async def probe(path: Path, tools: Tools, *, name: str | None = None, stamp: str
     clip = Clip(
         name=name,
         path=str(path.absolute()),
-        identity=stamp or identity(status),
+        identity=identity(status),
         size=status.st_size,
         container=container.title,
         demuxer=container.demuxer,

@@ -6,7 +6,6 @@ CVE-2026-8461); such a program is refused unless the setting says that it is wan
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import re
 import shutil
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from vcompose.media.child import Command, Guard, Limits, run
-from vcompose.media.errors import MediaError, ToolError, first
+from vcompose.media.errors import MediaError, ToolError
+from vcompose.media.tasks import together
 
 Origin = Literal["setting", "bundled", "system"]
 
@@ -56,12 +56,9 @@ async def find_tools(
     run), ``tool_too_old``.
     """
     guard = Guard.find(search_path)
-    try:
-        async with asyncio.TaskGroup() as group:
-            one = group.create_task(_find("ffmpeg", ffmpeg, search_path, guard, allow_old))
-            other = group.create_task(_find("ffprobe", ffprobe, search_path, guard, allow_old))
-    except ExceptionGroup as errors:
-        raise first(errors) from None
+    async with together() as group:
+        one = group.create_task(_find("ffmpeg", ffmpeg, search_path, guard, allow_old))
+        other = group.create_task(_find("ffprobe", ffprobe, search_path, guard, allow_old))
     return Tools(ffmpeg=one.result(), ffprobe=other.result(), guard=guard)
 
 

@@ -7,6 +7,7 @@ configuration could be proven from the tables alone, were their packets known to
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Final
 
 from vcompose.media.child import Command, Limits, run
 from vcompose.media.container import MP4
-from vcompose.media.errors import StepError, VerifyError, first
+from vcompose.media.errors import StepError, VerifyError
 from vcompose.media.guards import guards
 from vcompose.media.mp4 import BrokenIndex, Index, Track, read_index
 from vcompose.media.plan import Plan
+from vcompose.media.tasks import together
 from vcompose.media.tools import Tools
 
 _AAC_FRAME: Final = 1024
@@ -31,8 +33,7 @@ async def verify(plan: Plan, film: Path, tools: Tools, told: Callable[[float], N
 
     Raises VerifyError with the first thing that is not as promised.
     """
-    index = await asyncio.to_thread(_index, film)
-    check_index(plan, index)
+    await asyncio.to_thread(lambda: check_index(plan, _index(film)))
     # a copied clip may leave the decoder with parameter sets of its own: there the decoding begins a little before the
     # seam, that is, at the key picture before it
     early = 1 / (plan.clips[0].clip.picture.rate * 4) if plan.copies else Fraction(0)
@@ -47,12 +48,9 @@ async def verify(plan: Plan, film: Path, tools: Tools, told: Callable[[float], N
         done += 1
         told(done / len(seams))
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for seam in seams:
-                group.create_task(one(seam))
-    except ExceptionGroup as errors:
-        raise first(errors) from None
+    async with together() as group:
+        for seam in seams:
+            group.create_task(one(seam))
 
 
 def check_index(plan: Plan, index: Index) -> None:
@@ -90,20 +88,14 @@ def _check_picture(plan: Plan, index: Index, track: Track) -> None:
         raise VerifyError(f"the film's picture lasts {float(length):.3f} s instead of {float(plan.length):.3f} s")
     # every clip must begin where the plan put it: a time stamp that belongs to no seam's place would show here
     first = min(times)
-    places = {Fraction(time - first, track.time_scale) for time in times}
+    places = {time - first for time in times}
     # copied times come in whole ticks of their source
     own = max(treated.clip.picture.time_base for treated in plan.clips) if plan.copies else Fraction(0)
     slack = max(Fraction(2, track.time_scale), own) + Fraction(1, 100_000)
     for number, treated in enumerate(plan.clips, 1):
-        if not any(
-            abs(place - treated.begin) <= slack for place in _near(places, treated.begin, track.time_scale, slack)
-        ):
+        early, late = ((treated.begin + side) * track.time_scale for side in (-slack, slack))
+        if not any(tick in places for tick in range(math.ceil(early), math.floor(late) + 1)):
             raise VerifyError(f"clip {number} does not begin at {float(treated.begin):.3f} s of the film")
-
-
-def _near(places: set[Fraction], wanted: Fraction, scale: int, slack: Fraction) -> list[Fraction]:
-    tick, reach = round(wanted * scale), int(slack * scale) + 1
-    return [place for offset in range(-reach, reach + 1) if (place := Fraction(tick + offset, scale)) in places]
 
 
 def _check_sound(plan: Plan, index: Index, track: Track) -> None:
