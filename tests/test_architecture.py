@@ -25,7 +25,12 @@ STARTERS: Final = {"media/child.py"}
 LATE: Final = {"__init__.py", "__main__.py"}
 """Modules that may import when they run: the command line listens to signals before the rest is read."""
 ENVIRONMENT_READERS: Final = {"settings.py"}
-FIELD_NAMERS: Final = {"media": {"media/wire.py"}, "": {"cli.py"}}
+FIELD_NAMERS: Final = {
+    "media": {"media/wire.py"},
+    "jobs": {"jobs/document.py"},
+    "web": {"web/wire.py"},
+    "": {"cli.py", "client.py"},
+}
 """Modules, one a room, that write JSON documents for others."""
 
 

@@ -25,21 +25,12 @@ from typing import Final
 
 from vcompose.media.clip import Clip
 from vcompose.media.command import tool_key
-from vcompose.media.composition import (
-    Composition,
-    Fit,
-    Mode,
-    Output,
-    Quality,
-    check_count,
-    parse_rate,
-    parse_size,
-)
-from vcompose.media.errors import ClipError, CompositionError, MediaError, PlaceError, StepError, VerifyError
+from vcompose.media.composition import Composition, Output, check_count, wanted
+from vcompose.media.errors import ClipError, MediaError, PlaceError
 from vcompose.media.estimate import Report, Stage
 from vcompose.media.executor import LocalExecutor
-from vcompose.media.film import make
-from vcompose.media.plan import Plan, Reason
+from vcompose.media.film import flush, produce
+from vcompose.media.plan import Plan
 from vcompose.media.plan import plan as plan_composition
 from vcompose.media.probe import probe as probe_file
 from vcompose.media.tasks import together
@@ -62,31 +53,6 @@ class Film:
     plan: Plan
     size: int
     seconds: float
-
-
-def wanted(
-    *,
-    size: str | None = None,
-    fps: str | None = None,
-    fit: str = "contain",
-    quality: str = "medium",
-    mode: str = "auto",
-) -> Output:
-    """The wanted film from people's words. Raises CompositionError (``bad_size``, ``bad_fps``, ``bad_value``)."""
-
-    def one_of(kind: type[Fit | Quality | Mode], value: str) -> str:
-        if value not in {member.value for member in kind}:
-            known = ", ".join(kind)
-            raise CompositionError(f"{value!r} is none of {known}", code="bad_value")
-        return value
-
-    return Output(
-        size=parse_size(size) if size is not None else None,
-        rate=parse_rate(fps) if fps is not None else None,
-        fit=Fit(one_of(Fit, fit)),
-        quality=Quality(one_of(Quality, quality)),
-        mode=Mode(one_of(Mode, mode)),
-    )
 
 
 def join(
@@ -249,31 +215,12 @@ async def _film(
     """Make the film and give it its name; a copied one that fails its check is made once more, encoded."""
     with workspace(path.parent) as folder:
         executor = LocalExecutor(tools, folder, parallel=settings.parallel)
-        reached = 0
-
-        def heard(report: Report) -> None:
-            nonlocal reached
-            reached = report.percent
-            tell(report)
-
-        try:
-            made = await make(planned, folder, executor, tools, heard)
-        except (VerifyError, StepError) as error:
-            if not planned.copies or planned.composition.output.mode is Mode.COPY:
-                raise
-            reason = Reason(code="check_failed", parameters={"why": _brief(error)})
-            planned = plan_composition(planned.composition, tool=tool_key(tools.ffmpeg.version), encode=reason)
-            made = await make(planned, folder, executor, tools, heard, floor=reached)
-        await asyncio.to_thread(_flush, made)
+        planned, made = await produce(planned, folder, executor, tools, tell)
+        await asyncio.to_thread(flush, made)
         size = made.stat().st_size
         # not awaited: between here and the film's name no cancel can come
         _give_name(made, path, overwrite=overwrite)
     return Film(path=path, plan=planned, size=size, seconds=0.0)
-
-
-def _brief(error: MediaError) -> str:
-    """Why a copy failed, for a person: not the words of ffmpeg."""
-    return error.detail if isinstance(error, VerifyError) else "its packets cannot be joined"
 
 
 def _place(output: AnyPath, clips: Sequence[AnyPath], *, overwrite: bool) -> Path:
@@ -310,11 +257,6 @@ def _checked(output: Path, clips: Sequence[Path], *, overwrite: bool) -> Path:
 
 def _exists(output: Path) -> str:
     return f"{output} is there already: give the film another name, or allow it to be replaced (--overwrite)"
-
-
-def _flush(film: Path) -> None:
-    with film.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _give_name(film: Path, path: Path, *, overwrite: bool) -> None:

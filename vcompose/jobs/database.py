@@ -99,6 +99,31 @@ CREATE TABLE idempotency (
 ) STRICT, WITHOUT ROWID"""
 
 
+@migrations(name="0002_clips")
+def _clips(db: sqlite_utils.Database) -> None:
+    for statement in _SCHEMA_2.split(";\n"):
+        db.execute(statement)
+
+
+_SCHEMA_2: Final = """
+CREATE TABLE clip (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    created REAL NOT NULL,
+    looked TEXT NOT NULL
+) STRICT;
+CREATE INDEX clip_by_hash ON clip (sha256);
+CREATE TABLE need (
+    job INTEGER NOT NULL REFERENCES job (number) ON DELETE CASCADE,
+    clip INTEGER NOT NULL REFERENCES clip (number),
+    PRIMARY KEY (job, clip)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX need_by_clip ON need (clip)"""
+
+
 class Database:
     """An open database. Made by :func:`open_database`."""
 
@@ -108,7 +133,7 @@ class Database:
         self._lock = asyncio.Lock()
         self._writes: set[asyncio.Task[object]] = set()
 
-    async def write(self, work: Write[_T], committed: Callable[[_T], None] | None = None) -> _T:
+    async def write(self, work: Write[_T], committed: Callable[[_T], object] | None = None) -> _T:
         """Run ``work`` in a transaction: all of it, or on an exception nothing; then ``committed`` with its result.
 
         A caller that is cancelled stops waiting, but the transaction is made, and told, all the same.
@@ -118,7 +143,7 @@ class Database:
         task.add_done_callback(self._writes.discard)
         return await asyncio.shield(task)
 
-    async def _transaction(self, work: Write[_T], committed: Callable[[_T], None] | None) -> _T:
+    async def _transaction(self, work: Write[_T], committed: Callable[[_T], object] | None) -> _T:
         async with self._lock:
             await self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -135,6 +160,13 @@ class Database:
         """Wait for the writes that are still on their way."""
         while self._writes:
             await asyncio.wait(self._writes)
+
+
+async def one(db: aiosqlite.Connection, sql: str, *values: object) -> tuple[object, ...] | None:
+    """The first row, or None."""
+    async with db.execute(sql, values) as cursor:
+        row = await cursor.fetchone()
+    return None if row is None else tuple(row)
 
 
 @contextlib.asynccontextmanager

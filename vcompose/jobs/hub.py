@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Final
 
-from vcompose.jobs.job import Change
+from vcompose.jobs.job import Change, Job
 from vcompose.jobs.lifecycle import State
 
 MOST_PENDING: Final = 10_000
@@ -70,14 +70,21 @@ class Hub:
         self._subscriptions: set[Subscription] = set()
         self._states: dict[str, State] = {}
 
-    def publish(self, change: Change) -> None:
-        """A change was committed."""
+    def publish(self, change: Change) -> bool:
+        """A change was committed; tells whether it is more than progress."""
         known = self._states.pop(change.id, None)
         progress = change.job is not None and change.job.state is known
         if change.job is not None and not change.job.ended:
             self._states[change.id] = change.job.state
         for subscription in self._subscriptions:
             subscription.offer(change, progress=progress)
+        return not progress
+
+    def pulse(self, job: Job) -> None:
+        """Nothing was committed, but the job lives: its speed and the time left, under its last number."""
+        change = Change(kind="job", seq=job.seq, id=job.id, job=job)
+        for subscription in self._subscriptions:
+            subscription.offer(change, progress=True)
 
     @contextlib.contextmanager
     def subscribe(self, job: str | None = None) -> Iterator[Subscription]:

@@ -32,7 +32,8 @@ class Job:
 
     ``composition`` is the document as it was accepted; ``treatments`` what is done to each clip, as documents;
     ``seq`` the number of the last change in the one global sequence; ``attempt`` fences: only who knows the present
-    number may write. ``wish`` tells that somebody asked for its cancel.
+    number may write. ``wish`` tells that somebody asked for its cancel. ``speed`` (seconds of film a second) and
+    ``seconds_left`` are known while it is made, and are in no row.
     """
 
     id: str
@@ -50,6 +51,8 @@ class Job:
     finished: float | None
     error: Failure | None
     output: Output | None
+    speed: float | None = None
+    seconds_left: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -98,7 +101,73 @@ class Fenced(JobError):
     code = "fenced"
 
 
+class CancelWished(JobError):
+    """An attempt would end a job otherwise whose cancel was wished for before: the wish came first."""
+
+    code = "cancel_wished"
+
+
 class KeyReused(JobError):
     """An idempotency key came again with another request."""
 
     code = "idempotency_key_reused"
+
+
+class NoSuchClip(JobError):
+    """There is no clip of that id (any more)."""
+
+    code = "not_found"
+
+    def __init__(self, clip: str) -> None:
+        super().__init__(f"there is no clip {clip}: it never was, or it was deleted")
+        self.clip = clip
+
+
+class ClipMissing(NoSuchClip):
+    """A composition names a clip that is not there."""
+
+    code = "clip_not_found"
+
+
+class ClipInUse(JobError):
+    """A job that has not ended needs the clip."""
+
+    code = "clip_in_use"
+
+    def __init__(self, clip: str, job: str) -> None:
+        super().__init__(f"clip {clip} is needed by job {job}: wait for its end, or cancel it")
+        self.clip = clip
+
+
+class NoOutput(JobError):
+    """The job has no film (yet)."""
+
+    code = "no_output"
+
+    def __init__(self, job: str, state: State) -> None:
+        super().__init__(f"job {job} is {state}, so there is no film of it" + ("" if state in ENDED else " yet"))
+        self.state = state
+
+
+class NoSpace(JobError):
+    """The disk would be full."""
+
+    code = "no_space"
+
+
+class Stopping(JobError):
+    """The server is stopping and takes nothing new."""
+
+    code = "stopping"
+
+    def __init__(self) -> None:
+        super().__init__("the server is stopping and takes nothing new: try again in a moment")
+
+
+class ClipRefused(JobError):
+    """A file cannot be used as a clip; ``code`` and the sentence are the media room's, ``clip`` the person's name."""
+
+    def __init__(self, code: str, detail: str, clip: str | None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.clip = clip

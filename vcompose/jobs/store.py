@@ -9,47 +9,49 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import aiosqlite
 from uuid_utils.compat import uuid7
 
-from vcompose.jobs.database import Database, Write
-from vcompose.jobs.job import Change, Failure, Fenced, Job, KeyReused, NoSuchJob, Output, WrongState
+from vcompose.jobs.database import Database, Write, one
+from vcompose.jobs.job import (
+    CancelWished,
+    Change,
+    ClipMissing,
+    Failure,
+    Fenced,
+    Job,
+    KeyReused,
+    Output,
+    WrongState,
+)
 from vcompose.jobs.lifecycle import ENDED, Input, State, sources, target
-from vcompose.jobs.rows import COLUMNS, integer, of_failure, read
+from vcompose.jobs.reader import KEY_SECONDS, Reader, fetch, reused
+from vcompose.jobs.rows import integer, of_failure
 
 MOST_STRIKES: Final = 3
 """Attempts in which the server may die without having finished a step; then the job fails."""
-KEY_SECONDS: Final = 24 * 3600
-"""For how long an idempotency key is remembered."""
 
-Publish = Callable[[Change], None]
+Publish = Callable[[Change], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """A page of jobs, newest first; ``next`` is the cursor of the page after it (None: there is none)."""
-
-    jobs: tuple[Job, ...]
-    next: int | None
-
-
-class Store:
+class Store(Reader):
     """Jobs in SQLite. ``publish`` hears each change after its commit, in the order of the sequence."""
 
     def __init__(self, database: Database, publish: Publish, *, clock: Callable[[], float] = time.time) -> None:
-        self._database = database
+        super().__init__(database, clock=clock)
         self._publish = publish
-        self._clock = clock
 
     # ---- what the outside asks for -------------------------------------------------------------------------------
 
-    async def accept(self, composition: str, *, key: str | None = None) -> Job:
+    async def accept(
+        self, composition: str, *, needs: Sequence[str] = (), treatments: str = "[]", key: str | None = None
+    ) -> Job:
         """Accept a composition; it is on the disk when this returns.
 
-        The same ``key`` with the same composition gives the first job again. Raises KeyReused.
+        ``needs`` are the ids of its clips, kept from deletion until the job ends. The same ``key`` with the same
+        composition gives the first job again. Raises KeyReused, ClipMissing.
         """
         digest = hashlib.sha256(composition.encode()).hexdigest()
 
@@ -57,17 +59,24 @@ class Store:
             now = self._clock()
             if key is not None:
                 await db.execute("DELETE FROM idempotency WHERE created < ?", (now - KEY_SECONDS,))
-                known = await _one(db, "SELECT digest, job FROM idempotency WHERE key = ?", key)
+                known = await one(db, "SELECT digest, job FROM idempotency WHERE key = ?", key)
                 if known is not None:
                     if known[0] != digest:
-                        raise KeyReused(f"the idempotency key {key!r} was used for another request: take a new one")
-                    return await _job(db, str(known[1])), False
+                        raise KeyReused(reused(key))
+                    return await fetch(db, str(known[1])), False
             job = f"j_{uuid7().hex}"
             seq = await _next(db)
             await db.execute(
-                "INSERT INTO job (id, state, seq, composition, created) VALUES (?, ?, ?, ?, ?)",
-                (job, State.PENDING, seq, composition, now),
+                "INSERT INTO job (id, state, seq, composition, treatments, created) VALUES (?, ?, ?, ?, ?, ?)",
+                (job, State.PENDING, seq, composition, treatments, now),
             )
+            for clip in needs:
+                cursor = await db.execute(
+                    "INSERT INTO need SELECT job.number, clip.number FROM job, clip WHERE job.id = ? AND clip.id = ?",
+                    (job, clip),
+                )
+                if not cursor.rowcount:
+                    raise ClipMissing(clip)
             if key is not None:
                 await db.execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key, digest, job, now))
             return await self._noted(db, job), True
@@ -84,7 +93,7 @@ class Store:
         """
 
         async def work(db: aiosqlite.Connection) -> tuple[Job, bool]:
-            before = await _job(db, job)
+            before = await fetch(db, job)
             if before.state is State.PENDING:
                 return await self._leave(db, job, Input.CANCEL, stage="cancelled"), True
             if before.state is not State.PROCESSING:
@@ -100,7 +109,7 @@ class Store:
         """Forget a job that has ended. Raises NoSuchJob, WrongState."""
 
         async def work(db: aiosqlite.Connection) -> Change:
-            before = await _job(db, job)
+            before = await fetch(db, job)
             if before.state not in ENDED:
                 raise WrongState(job, before.state, "deleted")
             seq = await _next(db)
@@ -118,7 +127,7 @@ class Store:
         """Start the oldest pending job; None when there is none."""
 
         async def work(db: aiosqlite.Connection) -> Job | None:
-            oldest = await _one(db, "SELECT id FROM job WHERE state = ? ORDER BY number LIMIT 1", State.PENDING)
+            oldest = await one(db, "SELECT id FROM job WHERE state = ? ORDER BY number LIMIT 1", State.PENDING)
             if oldest is None:
                 return None
             return await self._leave(db, str(oldest[0]), Input.START, stage="looking", attempt=1, started=self._clock())
@@ -168,9 +177,8 @@ class Store:
         return await self._attempt(job, attempt, treatments=treatments)
 
     async def record_progress(self, job: str, attempt: int, percent: int, stage: str) -> Job:
-        """Whole percents, 0 to 99, never less than before; a new one gets its number before it is shown.
-
-        Raises Fenced.
+        """Whole percents, 0 to 99, never less than before; a new one gets its number before it is shown, and each
+        tenth that was passed is an event. Raises Fenced.
         """
 
         async def work(db: aiosqlite.Connection) -> tuple[Job, bool]:
@@ -178,12 +186,11 @@ class Store:
             reached = max(before.percent, min(99, percent))
             if reached == before.percent and stage == before.stage:
                 return before, False
+            await self._tenths(db, before, reached)
             await db.execute(
                 "UPDATE job SET percent = ?, stage = ?, seq = ? WHERE id = ?", (reached, stage, await _next(db), job)
             )
-            if reached // 10 > before.percent // 10:
-                return await self._noted(db, job), True
-            return await _job(db, job), True
+            return await fetch(db, job), True
 
         return await self._write_if_new(work)
 
@@ -200,7 +207,7 @@ class Store:
         await self._database.write(work)
 
     async def complete(self, job: str, attempt: int, output: Output) -> Job:
-        """The film is verified and has its name. Raises Fenced."""
+        """The film is verified and has its name. Raises Fenced, CancelWished."""
         return await self._end(
             job,
             attempt,
@@ -213,7 +220,7 @@ class Store:
         )
 
     async def fail(self, job: str, attempt: int, failure: Failure) -> Job:
-        """The film cannot be made. Raises Fenced."""
+        """The film cannot be made. Raises Fenced, CancelWished."""
         return await self._end(job, attempt, Input.FAIL, stage="failed", **of_failure(failure))
 
     async def cancelled(self, job: str, attempt: int) -> Job:
@@ -229,69 +236,15 @@ class Store:
 
         await self._database.write(work)
 
-    # ---- what anybody may read -----------------------------------------------------------------------------------
-
-    async def job(self, job: str) -> Job:
-        """Raises NoSuchJob."""
-        return await _job(self._database.reader, job)
-
-    async def jobs(self, *, states: Sequence[State] = (), before: int | None = None, limit: int = 50) -> Page:
-        """Jobs, newest first, of the wanted states (none: of all); ``before`` is a page's cursor."""
-        where, values = ["1"], list[object]()
-        if states:
-            where.append(f"state IN ({', '.join('?' * len(states))})")
-            values += states
-        if before is not None:
-            where.append("number < ?")
-            values.append(before)
-        rows = list(
-            await self._database.reader.execute_fetchall(
-                f"SELECT {COLUMNS}, number FROM job WHERE {' AND '.join(where)} "  # noqa: S608 - our own words
-                "ORDER BY number DESC LIMIT ?",
-                (*values, limit + 1),
-            )
-        )
-        jobs = tuple(read(row[:-1]) for row in rows[:limit])
-        return Page(jobs=jobs, next=int(rows[limit - 1][-1]) if len(rows) > limit else None)
-
-    async def changes(self, after: int, *, limit: int = 1000) -> list[Change]:
-        """What happened since a number of the sequence: every job that changed, as it is now, and every deletion."""
-        rows = await self._database.reader.execute_fetchall(
-            f"SELECT seq, {COLUMNS} FROM job WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - our own words
-            (after, limit),
-        )
-        changed = [Change(kind="job", seq=row[0], id=row[1], job=read(row[1:])) for row in rows]
-        gone = await self._database.reader.execute_fetchall(
-            "SELECT seq, id FROM event WHERE kind = 'deleted' AND seq > ? ORDER BY seq LIMIT ?", (after, limit)
-        )
-        deleted = [Change(kind="deleted", seq=row[0], id=row[1], job=None) for row in gone]
-        return sorted([*changed, *deleted], key=lambda change: change.seq)[:limit]
-
-    async def history(self, job: str) -> list[tuple[int, State, int]]:
-        """The recorded events of a job: number, state, percent; its changes of state and each tenth."""
-        rows = await self._database.reader.execute_fetchall(
-            "SELECT seq, state, percent FROM event WHERE kind = 'job' AND id = ? ORDER BY seq", (job,)
-        )
-        return [(row[0], State(row[1]), row[2]) for row in rows]
-
-    async def steps(self, job: str) -> frozenset[str]:
-        """The ids of a job's finished steps."""
-        rows = await self._database.reader.execute_fetchall(
-            "SELECT step.id FROM step JOIN job ON job.number = step.job WHERE job.id = ?", (job,)
-        )
-        return frozenset(str(row[0]) for row in rows)
-
-    async def sequence(self) -> int:
-        """The number of the last change."""
-        row = await _one(self._database.reader, "SELECT last FROM sequence")
-        assert row is not None
-        return integer(row[0])
-
     # ---- how it is written ---------------------------------------------------------------------------------------
 
     async def _end(self, job: str, attempt: int, given: Input, **columns: object) -> Job:
         async def work(db: aiosqlite.Connection) -> Job:
-            await _fenced(db, job, attempt)
+            before = await _fenced(db, job, attempt)
+            if before.wish and given is not Input.CANCEL:
+                raise CancelWished(f"job {job} is to be cancelled: that was wished for before it ended")
+            if given is Input.FINISH:
+                await self._tenths(db, before, 100)
             return await self._leave(db, job, given, **columns)
 
         return await self._database.write(work, self._tell)
@@ -300,7 +253,7 @@ class Store:
         async def work(db: aiosqlite.Connection) -> Job:
             await _fenced(db, job, attempt)
             await _update(db, job, {**columns, "seq": await _next(db)})
-            return await _job(db, job)
+            return await fetch(db, job)
 
         return await self._database.write(work, self._tell)
 
@@ -311,14 +264,23 @@ class Store:
         values = {**columns, "state": to, "seq": await _next(db)}
         if to in ENDED:
             values["finished"] = self._clock()
+            await db.execute("DELETE FROM need WHERE job = (SELECT number FROM job WHERE id = ?)", (job,))
         if not await _update(db, job, values, leaving):
-            now = await _job(db, job)
+            now = await fetch(db, job)
             raise WrongState(job, now.state, str(to))
         return await self._noted(db, job)
 
+    async def _tenths(self, db: aiosqlite.Connection, before: Job, reached: int) -> None:
+        """An event for each tenth that a job passed on its way, also where it passed several at once."""
+        for tenth in range(before.percent // 10 + 1, min(9, reached // 10) + 1):
+            await db.execute(
+                "INSERT INTO event VALUES (?, 'job', ?, ?, ?, ?)",
+                (await _next(db), before.id, before.state, tenth * 10, self._clock()),
+            )
+
     async def _noted(self, db: aiosqlite.Connection, job: str) -> Job:
         """Write the change that was just made into the events as well."""
-        now = await _job(db, job)
+        now = await fetch(db, job)
         await db.execute(
             "INSERT INTO event VALUES (?, 'job', ?, ?, ?, ?)", (now.seq, job, now.state, now.percent, self._clock())
         )
@@ -339,14 +301,8 @@ class Store:
             self._tell(job)
 
 
-async def _one(db: aiosqlite.Connection, sql: str, *values: object) -> tuple[object, ...] | None:
-    async with db.execute(sql, values) as cursor:
-        row = await cursor.fetchone()
-    return None if row is None else tuple(row)
-
-
 async def _next(db: aiosqlite.Connection) -> int:
-    row = await _one(db, "UPDATE sequence SET last = last + 1 RETURNING last")
+    row = await one(db, "UPDATE sequence SET last = last + 1 RETURNING last")
     assert row is not None
     return integer(row[0])
 
@@ -363,15 +319,8 @@ async def _update(
     return cursor.rowcount == 1
 
 
-async def _job(db: aiosqlite.Connection, job: str) -> Job:
-    row = await _one(db, f"SELECT {COLUMNS} FROM job WHERE id = ?", job)  # noqa: S608 - our own words
-    if row is None:
-        raise NoSuchJob(job)
-    return read(row)
-
-
 async def _fenced(db: aiosqlite.Connection, job: str, attempt: int) -> Job:
-    now = await _job(db, job)
+    now = await fetch(db, job)
     if now.state is not State.PROCESSING or now.attempt != attempt:
         raise Fenced(f"attempt {attempt} of job {job} may not write: it is {now.state}, in attempt {now.attempt}")
     return now

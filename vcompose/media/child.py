@@ -20,13 +20,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import psutil
 
+from vcompose.media import ledger
 from vcompose.media.errors import ChildFailed, ChildStalled, StepError, ToolError
-
-_T = TypeVar("_T")
+from vcompose.media.tasks import Unstoppable, settled
 
 STDERR_KEPT: Final = 16 * 1024
 """Bytes of stderr that are remembered, the last ones."""
@@ -52,11 +52,12 @@ class Limits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """The small programs in front of a child. Without them (not on Linux) a child has no limits, and lives on
-    when vcompose is killed with SIGKILL.
+    when vcompose is killed with SIGKILL. ``ledger`` is the folder where a service notes its living children.
     """
 
     setpriv: str | None
     prlimit: str | None
+    ledger: Path | None = None
 
     @classmethod
     def find(cls, search_path: str) -> Guard:
@@ -253,7 +254,7 @@ async def start(command: Command, *, feed: bool = False) -> AsyncIterator[Child]
     argv = command.guard.wrap(command.argv, command.limits)
     if not os.access(command.argv[0], os.X_OK):  # behind the guard it would be a shell's exit status
         raise ToolError(f"{_program(command)} cannot be started: no program at {command.argv[0]}", code="tool_broken")
-    spawning = _Unstoppable(
+    spawning = Unstoppable(
         asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE if feed else asyncio.subprocess.DEVNULL,
@@ -267,20 +268,39 @@ async def start(command: Command, *, feed: bool = False) -> AsyncIterator[Child]
         )
     )
     try:
-        process, cancelled = await _settled(spawning)
+        process, cancelled = await settled(spawning)
     except (FileNotFoundError, PermissionError) as error:
         raise ToolError(f"{_program(command)} cannot be started: {error.strerror}", code="tool_broken") from error
     except OSError as error:
         raise StepError(f"{_program(command)} cannot be started: {error.strerror}", code="no_process") from error
     child = Child(process, command)
     try:
+        if command.guard.ledger is not None:
+            ledger.note(command.guard.ledger, child.pid)
         if cancelled:
             raise asyncio.CancelledError
         yield child
     finally:
-        _, cancelled = await _settled(_Unstoppable(child.end()))
+        _, cancelled = await settled(Unstoppable(child.end()))
+        if command.guard.ledger is not None:
+            ledger.strike(command.guard.ledger, child.pid)
         if cancelled:
             raise asyncio.CancelledError
+
+
+async def end_orphans(folder: Path) -> int:
+    """Kill the children that a dead vcompose left in its ledger, whole groups of them; gives how many there were.
+
+    Returns once each group is gone. A number that is no longer that child's is a stranger's, and left alone.
+    """
+    groups = await asyncio.to_thread(ledger.living, folder)
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    for group in groups:
+        await _group_gone(group)
+    ledger.clear(folder)
+    return len(groups)
 
 
 async def run(command: Command, on_output: Callable[[bytes], None]) -> Ended:
@@ -305,32 +325,6 @@ def succeeded(command: Command, ended: Ended) -> Ended:
             how = f"signal {signal.Signals(-ended.status).name}"
     last = " / ".join(ended.stderr.splitlines()[-3:]) or "it said nothing"
     raise ChildFailed(f"{_program(command)} failed with {how}: {last}", status=ended.status, stderr=ended.stderr)
-
-
-class _Unstoppable(asyncio.Task[_T]):
-    """A task that runs to its end even when a closing loop cancels everything it knows.
-
-    A spawn cancelled half-way waits for ever inside asyncio, and an ending cancelled half-way leaves a child.
-    """
-
-    def cancel(self, msg: object = None) -> bool:
-        """Nothing happens."""
-        del msg
-        return False
-
-
-async def _settled(task: asyncio.Task[_T]) -> tuple[_T, bool]:
-    """Wait for a task to its end, through any number of cancellations; tell whether there was one.
-
-    asyncio has no shielded scope: awaited plainly, a second cancel would abandon the reaping of a child.
-    """
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    return task.result(), cancelled
 
 
 async def _group_gone(group: int) -> None:

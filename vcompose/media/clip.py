@@ -10,6 +10,10 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final, Literal, NamedTuple
 
+from pydantic import TypeAdapter
+
+CONTENT: Final = "sha256:"
+"""How an identity begins that is the hash of the file's bytes."""
 OVERHANG: Final = Fraction(1, 10)
 """Sound that outlasts the picture by less than this many seconds is cut, not held (DESIGN: how long a clip is)."""
 
@@ -141,3 +145,7 @@ class Clip:
     def length(self) -> Fraction:
         """Seconds."""
         return self.end - self.begin
+
+
+SCHEMA: TypeAdapter[Clip] = TypeAdapter(Clip)
+"""Clips to JSON and back (``dump_json``, ``validate_json``), so that what was found need not be looked for again."""

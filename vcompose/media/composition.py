@@ -109,3 +109,28 @@ def parse_rate(text: str) -> Fraction:
     # people write 29.97 and mean 30000/1001
     meant = [common for common in COMMON_RATES if "." in text and abs(common - rate) < Fraction(1, 200)]
     return meant[0] if meant else rate
+
+
+def wanted(
+    *,
+    size: str | None = None,
+    fps: str | None = None,
+    fit: str = "contain",
+    quality: str = "medium",
+    mode: str = "auto",
+) -> Output:
+    """The wanted film from people's words. Raises CompositionError (``bad_size``, ``bad_fps``, ``bad_value``)."""
+
+    def one_of(kind: type[Fit | Quality | Mode], value: str) -> str:
+        if value not in {member.value for member in kind}:
+            known = ", ".join(kind)
+            raise CompositionError(f"{value!r} is none of {known}", code="bad_value")
+        return value
+
+    return Output(
+        size=parse_size(size) if size is not None else None,
+        rate=parse_rate(fps) if fps is not None else None,
+        fit=Fit(one_of(Fit, fit)),
+        quality=Quality(one_of(Quality, quality)),
+        mode=Mode(one_of(Mode, mode)),
+    )

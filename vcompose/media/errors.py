@@ -54,11 +54,17 @@ class ClipError(MediaError):
 
 
 class CompositionError(MediaError):
-    """The request itself is wrong. Codes: ``too_few_clips``, ``bad_size``, ``bad_fps``,
-    ``bad_value``, ``cannot_copy``.
+    """The request itself is wrong; ``places`` are the positions (from 0) of the clips to blame. Codes:
+    ``too_few_clips``, ``bad_size``, ``bad_fps``, ``bad_value``, ``cannot_copy``.
     """
 
     code = "bad_composition"
+
+    def __init__(
+        self, detail: str, *, code: str | None = None, clip: str | None = None, places: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(detail, code=code, clip=clip)
+        self.places = places
 
 
 class ToolError(MediaError):

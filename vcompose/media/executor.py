@@ -29,14 +29,25 @@ class Executor(Protocol):
         ...
 
 
-class LocalExecutor:
-    """Runs steps on this machine, in one workspace."""
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def __init__(self, tools: Tools, folder: Path, *, parallel: int | None = None) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._parallel = parallel or max(2, cores // 4)
-        self._shop = Shop(tools=tools, folder=folder, threads=cores // self._parallel + 1)
-        self._gate = asyncio.Semaphore(self._parallel)
+
+def usual_parallel() -> int:
+    """Steps at once where nobody says: two, or one for four cores."""
+    return max(2, cores() // 4)
+
+
+class LocalExecutor:
+    """Runs steps on this machine, in one workspace; several films may share a ``gate`` of ``parallel`` places."""
+
+    def __init__(
+        self, tools: Tools, folder: Path, *, parallel: int | None = None, gate: asyncio.Semaphore | None = None
+    ) -> None:
+        self._parallel = parallel or usual_parallel()
+        self._shop = Shop(tools=tools, folder=folder, threads=cores() // self._parallel + 1)
+        self._gate = gate or asyncio.Semaphore(self._parallel)
 
     @property
     def parallel(self) -> int:

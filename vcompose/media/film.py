@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from vcompose.media.errors import StepError
+from vcompose.media.command import tool_key
+from vcompose.media.composition import Mode
+from vcompose.media.errors import MediaError, StepError, VerifyError
 from vcompose.media.estimate import VERIFY, FilmProgress, Report
 from vcompose.media.executor import Executor
-from vcompose.media.plan import Plan, source
+from vcompose.media.plan import Plan, Reason, source
+from vcompose.media.plan import plan as plan_composition
 from vcompose.media.step import JoinStep, Step
 from vcompose.media.tasks import together
 from vcompose.media.tools import Tools
@@ -71,6 +75,38 @@ async def make(plan: Plan, folder: Path, executor: Executor, tools: Tools, tell:
     progress.finish(VERIFY, 0.0)
     report()
     return film
+
+
+async def produce(
+    plan: Plan, folder: Path, executor: Executor, tools: Tools, tell: Tell, *, floor: int = 0
+) -> tuple[Plan, Path]:
+    """:func:`make`, and a copied film that fails its check is made once more, encoded; gives the plan that held."""
+    reached = floor
+
+    def heard(report: Report) -> None:
+        nonlocal reached
+        reached = report.percent
+        tell(report)
+
+    try:
+        return plan, await make(plan, folder, executor, tools, heard, floor=floor)
+    except (VerifyError, StepError) as error:
+        if not plan.copies or plan.composition.output.mode is Mode.COPY:
+            raise
+        reason = Reason(code="check_failed", parameters={"why": _brief(error)})
+    plan = plan_composition(plan.composition, tool=tool_key(tools.ffmpeg.version), encode=reason)
+    return plan, await make(plan, folder, executor, tools, heard, floor=reached)
+
+
+def flush(path: Path) -> None:
+    """Bring a file's bytes to the disk, so that its name never stands for less."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _brief(error: MediaError) -> str:
+    """Why a copy failed, for a person: not the words of ffmpeg."""
+    return error.detail if isinstance(error, VerifyError) else "its packets cannot be joined"
 
 
 async def _all(run: Callable[[Step], Awaitable[None]], steps: Iterator[Step], parallel: int) -> None:

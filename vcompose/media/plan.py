@@ -345,6 +345,7 @@ def _cannot_copy(composition: Composition, obstacles: Sequence[tuple[Reason, ...
         "Allow encoding, or leave them out",
         code="cannot_copy",
         clip=names[0],
+        places=tuple(place for place, found in enumerate(obstacles) if found),
     )
 
 

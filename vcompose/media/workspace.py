@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from vcompose.media.clip import CONTENT
 from vcompose.media.errors import ClipError, PlaceError
 from vcompose.media.probe import identity
 
@@ -102,7 +103,12 @@ def link_clips(place: Path, links: Iterable[tuple[str, Path]]) -> None:
 
 
 def unchanged(name: str, path: Path, known: str) -> None:
-    """Raises ClipError (``clip_changed``) when a file is no longer the one that was probed."""
+    """Raises ClipError (``clip_changed``) when a file is no longer the one that was probed.
+
+    A file that is kept under the hash of its bytes (:data:`~vcompose.media.clip.CONTENT`) cannot be another.
+    """
+    if known.startswith(CONTENT):
+        return
     try:
         if identity(path.stat()) == known:
             return

@@ -1,0 +1,30 @@
+"""What happened, counted: plain numbers that whoever watches the server may read at any moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from vcompose.jobs.job import Job
+from vcompose.jobs.lifecycle import State
+
+
+@dataclass(slots=True, kw_only=True)
+class Meter:
+    """Counted since the start: ended jobs by state, bytes of clips received and of films made, encoded seconds of
+    film and the wall seconds that took; ``speeds`` are the jobs' that are being made (seconds of film a second).
+    """
+
+    ended: Counter[State] = field(default_factory=Counter)
+    bytes_received: int = 0
+    bytes_made: int = 0
+    encoded_seconds: float = 0.0
+    encoding_seconds: float = 0.0
+    live: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+    def tell(self, job: Job) -> None:
+        """A job changed."""
+        if job.ended:
+            self.ended[job.state] += 1
+            if job.output is not None:
+                self.bytes_made += job.output.bytes

@@ -1,0 +1,123 @@
+"""The scheduler: first come, first made, so many at once. Queued jobs stay in SQLite until one of them has a place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from vcompose.jobs.execution import Execution
+from vcompose.jobs.hub import Hub
+from vcompose.jobs.job import Fenced, Job
+from vcompose.jobs.store import Store
+
+log = structlog.get_logger("vcompose.jobs")
+
+
+class Scheduler:
+    """Gives jobs to an execution, ``at_once`` of them side by side."""
+
+    def __init__(self, store: Store, execution: Execution, hub: Hub, *, at_once: int) -> None:
+        self._store = store
+        self._execution = execution
+        self._hub = hub
+        self._at_once = at_once
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._resumed: deque[Job] = deque()
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
+
+    @property
+    def running(self) -> int:
+        """Jobs that are being made."""
+        return len(self._running)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no job is started any more."""
+        return self._stop.is_set()
+
+    def start(self, resumed: Sequence[Job]) -> None:
+        """Begin; ``resumed`` go first."""
+        self._resumed.extend(resumed)
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._at_once)]
+
+    def wake(self) -> None:
+        """A job was accepted."""
+        self._wake.set()
+
+    async def cancel(self, job: str) -> Job:
+        """Cancel a job; returns once it has ended: its children proven gone, its files removed.
+
+        Raises NoSuchJob, and WrongState where it has ended, or ends before the wish is noted.
+        """
+        with self._hub.subscribe(job) as subscription:
+            wished = await self._store.wish_cancel(job)
+            if wished.ended:
+                return wished
+            task = self._running.get(job)
+            if task is not None:
+                task.cancel()
+            elif self._stop.is_set():  # it was left to the next server already
+                with contextlib.suppress(Fenced):
+                    await self._execution.cancelled(wished)
+            while not (now := await self._store.job(job)).ended:
+                await subscription.next()
+            return now
+
+    async def stop(self, grace: float, hurry: asyncio.Event) -> None:
+        """Start nothing more; what runs gets ``grace`` seconds, or until ``hurry``, and is left to the next server."""
+        self._stop.set()
+        self._wake.set()
+        if self._running:
+            log.info("waiting_for_jobs", running=len(self._running), seconds=grace)
+            hurried = asyncio.create_task(hurry.wait())
+            all_done = asyncio.create_task(self._idle())
+            await asyncio.wait([hurried, all_done], timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+            for task in (hurried, all_done):
+                task.cancel()
+        for attempt in list(self._running.values()):
+            attempt.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers)
+
+    async def _idle(self) -> None:
+        while self._running:
+            await asyncio.wait(list(self._running.values()))
+
+    async def _work(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            job = self._resumed.popleft() if self._resumed else await self._claimed()
+            if job is None:
+                await self._wake.wait()
+                continue
+            self._wake.set()  # where one was, another may be: a fellow's clear() may have hidden its coming
+            if self._stop.is_set():
+                with contextlib.suppress(Fenced):
+                    await self._store.release(job.id, job.attempt)
+                return
+            task = asyncio.create_task(self._execution.attempt(job))
+            # a task that is cancelled before its first step would never conclude; a wish noted before that is in the
+            # row, which the attempt reads first
+            await asyncio.sleep(0)
+            self._running[job.id] = task
+            try:
+                await asyncio.wait([task])
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    log.error("attempt_lost", job=job.id, exc_info=error)
+            finally:
+                del self._running[job.id]
+
+    async def _claimed(self) -> Job | None:
+        try:
+            return await self._store.claim()
+        except Exception:  # the disk may be full for a while: the queue must go on when it no longer is
+            log.exception("claim_failed")
+            await asyncio.sleep(1.0)
+            self._wake.set()
+            return None

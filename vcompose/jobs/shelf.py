@@ -1,0 +1,190 @@
+"""The shelf: clips that people gave. Ids are random, bytes lie under their hash, equal bytes lie there once.
+
+A clip is on the disk, file and row, when :meth:`Shelf.add` returns. One that a live job needs is not taken away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+
+from vcompose.jobs.database import Database, one
+from vcompose.jobs.document import clip_text, found, read_clip
+from vcompose.jobs.job import ClipInUse, NoSuchClip
+from vcompose.jobs.rows import integer, number
+from vcompose.media.clip import CONTENT, Clip
+
+_COLUMNS: Final = "id, name, size, sha256, created, looked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredClip:
+    """A clip on the shelf: the person's name for it, bytes, hash, when it came; ``looked`` is what was found."""
+
+    id: str
+    name: str
+    size: int
+    sha256: str
+    created: float
+    looked: str
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What was found in it, as a document."""
+        return found(_read(self.looked))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPage:
+    """A page of clips, newest first; ``next`` is the cursor of the page after it (None: there is none)."""
+
+    clips: tuple[StoredClip, ...]
+    next: int | None
+
+
+@lru_cache(maxsize=4096)
+def _read(looked: str) -> Clip:
+    return read_clip(looked)
+
+
+class Shelf:
+    """Clips in SQLite and their bytes in a folder."""
+
+    def __init__(self, database: Database, folder: Path, *, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._folder = folder
+        self._clock = clock
+
+    async def add(self, part: Path, *, name: str, size: int, sha256: str, clip: Clip) -> StoredClip:
+        """Put a received file on the shelf; its bytes are on the disk already, and ``part`` is gone afterwards."""
+        place = self._place(sha256)
+        new = StoredClip(
+            id=f"c_{secrets.token_urlsafe(15)}",
+            name=name,
+            size=size,
+            sha256=sha256,
+            created=self._clock(),
+            looked=clip_text(replace(clip, name="", path="", identity=CONTENT + sha256)),
+        )
+
+        async def work(db: aiosqlite.Connection) -> None:
+            # in the transaction: a deletion of the last clip with these bytes must not come in between
+            if place.exists():
+                part.unlink(missing_ok=True)
+            else:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                part.replace(place)
+                await asyncio.to_thread(flush_folder, place.parent)
+                await asyncio.to_thread(flush_folder, place.parent.parent)
+            await db.execute(
+                f"INSERT INTO clip ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - our own words
+                (new.id, new.name, new.size, new.sha256, new.created, new.looked),
+            )
+
+        await self._database.write(work)
+        return new
+
+    async def known(self, sha256: str) -> Clip | None:
+        """What was found in these very bytes before."""
+        row = await one(self._database.reader, "SELECT looked FROM clip WHERE sha256 = ? LIMIT 1", sha256)
+        return None if row is None else _read(str(row[0]))
+
+    async def clip(self, clip: str) -> StoredClip:
+        """Raises NoSuchClip."""
+        row = await one(self._database.reader, f"SELECT {_COLUMNS} FROM clip WHERE id = ?", clip)  # noqa: S608
+        if row is None:
+            raise NoSuchClip(clip)
+        return _stored(row)
+
+    async def clips(self, *, before: int | None, limit: int) -> ClipPage:
+        """Clips, newest first; ``before`` is a page's cursor."""
+        rows = list(
+            await self._database.reader.execute_fetchall(
+                f"SELECT {_COLUMNS}, number FROM clip WHERE number < ? ORDER BY number DESC LIMIT ?",  # noqa: S608
+                (1 << 62 if before is None else before, limit + 1),
+            )
+        )
+        return ClipPage(
+            clips=tuple(_stored(tuple(row)[:-1]) for row in rows[:limit]),
+            next=int(rows[limit - 1][-1]) if len(rows) > limit else None,
+        )
+
+    async def media(self, ids: Iterable[str]) -> dict[str, Clip]:
+        """Probed clips by id, with the paths of their files; those that are not there are left out."""
+        found: dict[str, Clip] = {}
+        for clip in ids:
+            with contextlib.suppress(NoSuchClip):
+                stored = await self.clip(clip)
+                found[clip] = replace(_read(stored.looked), name=stored.name, path=str(self._place(stored.sha256)))
+        return found
+
+    def path(self, clip: StoredClip) -> Path:
+        """Where its bytes lie."""
+        return self._place(clip.sha256)
+
+    async def delete(self, clip: str) -> None:
+        """Take a clip away, and its bytes with the last clip that has them. Raises NoSuchClip, ClipInUse."""
+
+        async def work(db: aiosqlite.Connection) -> Path | None:
+            row = await one(db, "SELECT sha256 FROM clip WHERE id = ?", clip)
+            if row is None:
+                raise NoSuchClip(clip)
+            user = await one(
+                db,
+                "SELECT job.id FROM need JOIN job ON job.number = need.job JOIN clip ON clip.number = need.clip "
+                "WHERE clip.id = ? LIMIT 1",
+                clip,
+            )
+            if user is not None:
+                raise ClipInUse(clip, str(user[0]))
+            await db.execute("DELETE FROM clip WHERE id = ?", (clip,))
+            others = await one(db, "SELECT 1 FROM clip WHERE sha256 = ? LIMIT 1", row[0])
+            return self._place(str(row[0])) if others is None else None
+
+        def committed(place: Path | None) -> None:
+            if place is not None:
+                place.unlink(missing_ok=True)
+
+        await self._database.write(work, committed)
+
+    async def sweep(self) -> int:
+        """Remove files that no clip stands for (a server died between file and row); gives how many."""
+        rows = await self._database.reader.execute_fetchall("SELECT DISTINCT sha256 FROM clip")
+        wanted = {str(row[0]) for row in rows}
+        strays = [path for path in self._folder.glob("??/*") if path.name not in wanted]
+        for path in strays:
+            path.unlink(missing_ok=True)
+        return len(strays)
+
+    def _place(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _stored(row: tuple[object, ...]) -> StoredClip:
+    id_, name, size, sha256, created, looked = row
+    return StoredClip(
+        id=str(id_),
+        name=str(name),
+        size=integer(size),
+        sha256=str(sha256),
+        created=number(created),
+        looked=str(looked),
+    )
