@@ -6,10 +6,11 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from serving import Serving, serving
 
 from vcompose.library import tools_of
 from vcompose.media.tools import Tools
@@ -96,3 +97,10 @@ def make_clip(ffmpeg: Callable[..., None], tmp_path_factory: pytest.TempPathFact
         return path
 
     return make
+
+
+@pytest.fixture
+async def service(tmp_path: Path, tools: Tools) -> AsyncIterator[Serving]:
+    """A running service on an empty data folder."""
+    async with serving(tmp_path / "data", tools) as running:
+        yield running

@@ -28,7 +28,7 @@ ENVIRONMENT_READERS: Final = {"settings.py"}
 FIELD_NAMERS: Final = {
     "media": {"media/wire.py"},
     "jobs": {"jobs/document.py"},
-    "web": {"web/wire.py"},
+    "web": {"web/wire.py", "web/openapi.py"},
     "": {"cli.py", "client.py"},
 }
 """Modules, one a room, that write JSON documents for others."""

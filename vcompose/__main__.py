@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
+
+# commands that need none of the service's libraries, half a second of imports
+_QUICK = frozenset({"join", "probe", "demo"})
 
 
 def main() -> None:
@@ -14,6 +18,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it was ignored on purpose
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from vcompose.cli import application  # noqa: PLC0415 - see above
+
+    if not _QUICK.intersection(sys.argv[1:2]):
+        import vcompose.serve  # noqa: F401, PLC0415 - adds its command
 
     try:
         application()

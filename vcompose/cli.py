@@ -122,7 +122,7 @@ def join(
     of them are. --plan tells which. The sound stays with its picture. The film is checked before it gets its name.
     Ctrl+C stops at once and leaves nothing.
     """
-    with _errors(as_json=as_json):
+    with errors(as_json=as_json):
         wanted = library.wanted(size=size, fps=fps, fit=fit, quality=quality, mode=mode)
         if plan:
             planned = _run(library.plan(clips, wanted=wanted, output=output))
@@ -152,7 +152,7 @@ def probe(
 
     Size as shown, rate, codecs, sound, and the duration as measured from the packets.
     """
-    with _errors(as_json=as_json):
+    with errors(as_json=as_json):
         looked = _run(library.look(clips))
         refused = [found for found in looked if isinstance(found, MediaError)]
         found = [one for one in looked if not isinstance(one, MediaError)]
@@ -192,7 +192,7 @@ def demo(
     ),
 ) -> None:
     """Make sample clips of different kinds, and join them: to see that everything works."""
-    with _errors(as_json=False):
+    with errors(as_json=False):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -227,7 +227,7 @@ def _json(value: object) -> None:
 
 
 @contextlib.contextmanager
-def _errors(*, as_json: bool) -> Any:
+def errors(*, as_json: bool) -> Any:
     """Errors become a sentence on stderr (and a document on stdout with --json) and an exit code."""
     try:
         yield

@@ -20,6 +20,7 @@ from vcompose.media import composition as media
 from vcompose.media import wire
 from vcompose.media.clip import Clip
 from vcompose.media.errors import CompositionError, MediaError
+from vcompose.media.estimate import expected_seconds, expected_size
 from vcompose.media.plan import Plan
 
 MOST_CLIPS: Final = 1000
@@ -162,14 +163,16 @@ def read_treatments(text: str) -> list[dict[str, Any]]:
     return told
 
 
-def planned(plan: Plan, document: CompositionDocument) -> dict[str, Any]:
-    """A plan as it is told to whoever asks before composing."""
+def planned(plan: Plan, document: CompositionDocument, parallel: int) -> dict[str, Any]:
+    """A plan as it is told to whoever asks before composing; ``parallel`` steps are made at once."""
     told = wire.plan(plan)
     return {
         "duration": told["duration"],
         "size": told["size"],
         "fps": told["fps"],
         "sound": told["sound"],
+        "bytes": expected_size(plan),
+        "seconds": round(expected_seconds(plan, parallel), 1),
         "clips": [
             {
                 "clip": part.clip,

@@ -28,6 +28,7 @@ from vcompose.jobs.shelf import ClipPage, Shelf, StoredClip
 from vcompose.jobs.store import Store
 from vcompose.media.child import end_orphans
 from vcompose.media.errors import ClipError
+from vcompose.media.estimate import expected_size
 from vcompose.media.executor import usual_parallel
 from vcompose.media.film import produce
 from vcompose.media.probe import probe
@@ -123,7 +124,7 @@ class Service:
 
     async def plan(self, wanted: CompositionDocument) -> dict[str, Any]:
         """What would be done, with the reasons; nothing is made. Raises WishRefused, ClipMissing."""
-        return document.planned(await self._execution.plan(wanted), wanted)
+        return document.planned(await self._execution.plan(wanted), wanted, self._shared.parallel)
 
     async def submit(self, wanted: CompositionDocument, *, key: str | None = None) -> Job:
         """Accept a composition: it is on the disk when this returns, and will be made.
@@ -137,7 +138,7 @@ class Service:
         if self._scheduler.stopping:
             raise Stopping
         plan = await self._execution.plan(wanted)
-        self._shared.folders.need(sum(treated.clip.size for treated in plan.clips))
+        self._shared.folders.need(2 * expected_size(plan))
         job = await self._store.accept(text, needs=wanted.needs, treatments=document.treatments(plan, wanted), key=key)
         self._scheduler.wake()
         return job
