@@ -15,8 +15,9 @@ from vcompose.jobs.execution import Filmmaker
 from vcompose.jobs.service import Limits, Service, open_service
 from vcompose.media.film import produce
 from vcompose.media.tools import Tools
-from vcompose.web.application import Address, build, listening
+from vcompose.web.application import build
 from vcompose.web.operation import Options
+from vcompose.web.server import Address, listening
 
 API = "/api/v1"
 

@@ -20,9 +20,10 @@ from vcompose.jobs.database import StoreError
 from vcompose.jobs.service import Limits, Service, open_service
 from vcompose.library import tools_of
 from vcompose.settings import ServerSettings, server_settings
-from vcompose.web.application import Address, build, listening
+from vcompose.web.application import build
 from vcompose.web.guard import host_name
 from vcompose.web.operation import Options
+from vcompose.web.server import Address, listening
 
 log = structlog.get_logger("vcompose.serve")
 

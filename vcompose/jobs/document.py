@@ -9,10 +9,11 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from vcompose.jobs.job import JobError
 from vcompose.media import clip as media_clip
@@ -55,6 +56,21 @@ def _whole(value: object) -> object:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e12 else value
 
 
+def _rate(fps: object) -> object:
+    """A number of pictures a second as the text that it would be written as."""
+    if not isinstance(fps, int | float) or isinstance(fps, bool):
+        return fps
+    if not math.isfinite(fps) or not 0 < fps < 1e6:
+        return str(fps)[:20]
+    return str(int(fps)) if fps == int(fps) else str(float(round(Fraction(fps), 6)))
+
+
+Rate = Annotated[
+    str,
+    StringConstraints(max_length=20),
+    BeforeValidator(_rate),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "maxLength": 20}]}, mode="validation"),
+]
 Seconds = Annotated[float, BeforeValidator(_whole), Field(ge=0, le=86_400)]
 
 
@@ -79,7 +95,7 @@ class Wanted(_Strict):
 
     filename: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "film.mp4"
     size: Annotated[str, StringConstraints(max_length=20)] | None = None
-    fps: Annotated[float, BeforeValidator(_whole)] | Annotated[str, StringConstraints(max_length=20)] | None = None
+    fps: Rate | None = None
     fit: Literal["contain", "cover", "blur", "stretch"] = "contain"
     quality: Literal["low", "medium", "high"] = "medium"
     codec: Literal["auto", "h264", "hevc"] = "auto"
@@ -119,7 +135,7 @@ def check(document: CompositionDocument) -> media.Output:
         media.check_count(document.clips)
         wanted = document.output
         output = media.wanted(
-            size=wanted.size, fps=_rate(wanted.fps), fit=wanted.fit, quality=wanted.quality, mode=wanted.mode
+            size=wanted.size, fps=wanted.fps, fit=wanted.fit, quality=wanted.quality, mode=wanted.mode
         )
     except CompositionError as error:
         raise WishRefused(error.code, error.detail) from error
@@ -153,14 +169,9 @@ def treatments(plan: Plan, document: CompositionDocument) -> str:
         [
             {"clip": part.clip, "treatment": told["treatment"], "reasons": [_reason(one) for one in told["reasons"]]}
             for part, told in zip(document.clips, map(wire.treated, plan.clips), strict=True)
-        ]
+        ],
+        separators=(",", ":"),
     )
-
-
-def read_treatments(text: str) -> list[dict[str, Any]]:
-    """Stored treatments."""
-    told: list[dict[str, Any]] = json.loads(text)
-    return told
 
 
 def planned(plan: Plan, document: CompositionDocument, parallel: int) -> dict[str, Any]:
@@ -203,16 +214,13 @@ def read_clip(text: str) -> Clip:
     return media_clip.SCHEMA.validate_json(text)
 
 
+def listed(values: Sequence[str]) -> str:
+    """Texts as one JSON value, for a statement that takes any number of them."""
+    return json.dumps(values)
+
+
 def _reason(told: dict[str, Any]) -> dict[str, Any]:
     return {"code": told["code"], "parameters": told.get("parameters", {})}
-
-
-def _rate(fps: float | str | None) -> str | None:
-    if not isinstance(fps, float):
-        return fps
-    if not math.isfinite(fps) or not 0 < fps < 1e6:
-        return str(fps)
-    return str(int(fps)) if fps.is_integer() else str(float(round(Fraction(fps), 6)))
 
 
 def _filename(name: str) -> None:

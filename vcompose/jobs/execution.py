@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
@@ -47,6 +48,7 @@ TELL_SECONDS: Final = 0.25
 PULSE_SECONDS: Final = 2.0
 """A step that is quiet is told to live this often."""
 _BOOT: Final = "boot"
+_PAUSES: Final = (0.2, 1.0, 5.0)
 
 
 class Filmmaker(Protocol):
@@ -89,6 +91,8 @@ class Execution:
         self._store = store
         self._shelf = shelf
         self._shared = shared
+        self.closing = asyncio.Event()
+        """Set when the server cannot wait for a disk that would not have a job's end."""
 
     async def plan(self, wanted: CompositionDocument) -> Plan:
         """Plan a document, by what is known of its clips; nothing is opened. Raises WishRefused, ClipMissing."""
@@ -120,7 +124,7 @@ class Execution:
             except Exception:  # a fault of ours must end the job and be told, not stay "processing" for ever
                 log.exception("attempt_broken")
                 outcome = Failure(code="internal_error", detail="the server made a mistake; its log says which")
-            await settled(Unstoppable(self._conclude(job, outcome)))
+            await settled(Unstoppable(self._surely(job, outcome)))
 
     async def _make(self, job: Job) -> _Film:
         if (await self._store.job(job.id)).wish:
@@ -149,6 +153,23 @@ class Execution:
         if made is not plan:
             await self._store.record_treatments(job.id, job.attempt, document.treatments(made, wanted))
         return _Film(path, made)
+
+    async def _surely(self, job: Job, outcome: _Film | Failure | _Stopped) -> None:
+        """Conclude, again where the disk would not have it: a job must not stay "processing" with nobody at it."""
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                await self._conclude(job, outcome)
+            except Fenced:
+                log.warning("fenced", detail="the job has ended, or another attempt has it")
+            except (sqlite3.Error, OSError):
+                pause = next(pauses, _PAUSES[-1])
+                log.exception("conclusion_delayed", seconds=pause)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.closing.wait(), pause)
+                if not self.closing.is_set():
+                    continue  # else the next server finds it
+            return
 
     async def _conclude(self, job: Job, outcome: _Film | Failure | _Stopped) -> None:
         try:
@@ -276,7 +297,7 @@ def _prepare(folder: Path, recorded: frozenset[str], plan: Plan) -> None:
 
 def _give_name(made: Path, named: Path) -> tuple[int, float]:
     """The film gets its name, its bytes on the disk before; gives its size, and its duration in seconds."""
-    if made != named:
+    if made != named and (made.exists() or not named.exists()):  # else a conclusion that is made again
         flush(made)
         made.replace(named)
     flush_folder(named.parent)

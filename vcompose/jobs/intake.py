@@ -89,7 +89,8 @@ async def receive(folders: Folders, name: str, *, limit: int) -> AsyncIterator[I
     """Receive one file of at most ``limit`` bytes; on the way out what the shelf did not take is gone."""
     path = folders.incoming / f"{secrets.token_hex(16)}.part"
     try:
-        file = await asyncio.to_thread(path.open, "xb", buffering=0)
+        # here, not in a thread: one that outlived a cancel would leave the file, open, to nobody
+        file = path.open("xb", buffering=0)
     except OSError as error:
         raise NoSpace(f"nothing can be written to the server's disk: {error.strerror}") from error
     try:

@@ -73,16 +73,19 @@ class Reader:
 
     async def changes(self, after: int, *, limit: int = 1000) -> list[Change]:
         """What happened since a number of the sequence: every job that changed, as it is now, and every deletion."""
+        nothing = ", NULL" * (COLUMNS.count(",") + 1)
+        # one statement sees one state: two could lose what was committed between them
         rows = await self._database.reader.execute_fetchall(
-            f"SELECT seq, {COLUMNS} FROM job WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - our own words
-            (after, limit),
+            f"SELECT seq, id, {COLUMNS} FROM job WHERE seq > ? UNION ALL "  # noqa: S608 - our own words
+            f"SELECT seq, id{nothing} FROM event WHERE kind = 'deleted' AND seq > ? ORDER BY 1 LIMIT ?",
+            (after, after, limit),
         )
-        changed = [Change(kind="job", seq=row[0], id=row[1], job=read(row[1:])) for row in rows]
-        gone = await self._database.reader.execute_fetchall(
-            "SELECT seq, id FROM event WHERE kind = 'deleted' AND seq > ? ORDER BY seq LIMIT ?", (after, limit)
-        )
-        deleted = [Change(kind="deleted", seq=row[0], id=row[1], job=None) for row in gone]
-        return sorted([*changed, *deleted], key=lambda change: change.seq)[:limit]
+        return [
+            Change(kind="deleted", seq=seq, id=id_, job=None)
+            if columns[0] is None
+            else Change(kind="job", seq=seq, id=id_, job=read(columns))
+            for seq, id_, *columns in rows
+        ]
 
     async def history(self, job: str) -> list[tuple[int, State, int]]:
         """The recorded events of a job: number, state, percent; its changes of state and each tenth."""

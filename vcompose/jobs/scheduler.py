@@ -1,10 +1,13 @@
-"""The scheduler: first come, first made, so many at once. Queued jobs stay in SQLite until one of them has a place."""
+"""The scheduler: first come, first made, so many at once. Queued jobs stay in SQLite until one of them has a place.
+
+It is told of commits, not asked by callers: a caller that goes away between a commit and what follows from it would
+leave a job that nobody makes, or an encode that nobody wants.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Sequence
 
 import structlog
@@ -12,6 +15,7 @@ import structlog
 from vcompose.jobs.execution import Execution
 from vcompose.jobs.hub import Hub
 from vcompose.jobs.job import Fenced, Job
+from vcompose.jobs.lifecycle import State
 from vcompose.jobs.store import Store
 
 log = structlog.get_logger("vcompose.jobs")
@@ -26,10 +30,12 @@ class Scheduler:
         self._hub = hub
         self._at_once = at_once
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._resumed: deque[Job] = deque()
+        self._resumed: dict[str, Job] = {}
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._over = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
+        self._endings: set[asyncio.Task[None]] = set()
 
     @property
     def running(self) -> int:
@@ -43,12 +49,23 @@ class Scheduler:
 
     def start(self, resumed: Sequence[Job]) -> None:
         """Begin; ``resumed`` go first."""
-        self._resumed.extend(resumed)
+        self._resumed = {job.id: job for job in resumed}
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._at_once)]
 
-    def wake(self) -> None:
-        """A job was accepted."""
-        self._wake.set()
+    def committed(self, job: Job) -> None:
+        """A change of a job was committed: a new one is to be made, a wish to cancel is to be heeded."""
+        if job.state is State.PENDING:
+            self._wake.set()
+        elif job.state is State.PROCESSING and job.wish:
+            task = self._running.get(job.id)
+            if task is not None:
+                task.cancel()
+            elif self._resumed.pop(job.id, None) is not None or self._stop.is_set():
+                # nobody is at it: it waits for its place, or was left to the next server
+                ending = asyncio.create_task(self._end(job))
+                self._endings.add(ending)
+                ending.add_done_callback(self._endings.discard)
+            # else it is just being claimed: the attempt looks for a wish before anything else
 
     async def cancel(self, job: str) -> Job:
         """Cancel a job; returns once it has ended: its children proven gone, its files removed.
@@ -56,17 +73,10 @@ class Scheduler:
         Raises NoSuchJob, and WrongState where it has ended, or ends before the wish is noted.
         """
         with self._hub.subscribe(job) as subscription:
-            wished = await self._store.wish_cancel(job)
-            if wished.ended:
-                return wished
-            task = self._running.get(job)
-            if task is not None:
-                task.cancel()
-            elif self._stop.is_set():  # it was left to the next server already
-                with contextlib.suppress(Fenced):
-                    await self._execution.cancelled(wished)
-            while not (now := await self._store.job(job)).ended:
+            now = await self._store.wish_cancel(job)
+            while not now.ended:
                 await subscription.next()
+                now = await self._store.job(job)
             return now
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
@@ -80,10 +90,12 @@ class Scheduler:
             await asyncio.wait([hurried, all_done], timeout=grace, return_when=asyncio.FIRST_COMPLETED)
             for task in (hurried, all_done):
                 task.cancel()
+        self._over.set()
+        self._execution.closing.set()
         for attempt in list(self._running.values()):
             attempt.cancel()
-        if self._workers:
-            await asyncio.wait(self._workers)
+        if left := [*self._workers, *self._endings]:
+            await asyncio.wait(left)
 
     async def _idle(self) -> None:
         while self._running:
@@ -92,20 +104,18 @@ class Scheduler:
     async def _work(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
-            job = self._resumed.popleft() if self._resumed else await self._claimed()
+            job = await self._next()
             if job is None:
                 await self._wake.wait()
                 continue
             self._wake.set()  # where one was, another may be: a fellow's clear() may have hidden its coming
-            if self._stop.is_set():
-                with contextlib.suppress(Fenced):
-                    await self._store.release(job.id, job.attempt)
-                return
             task = asyncio.create_task(self._execution.attempt(job))
             # a task that is cancelled before its first step would never conclude; a wish noted before that is in the
             # row, which the attempt reads first
             await asyncio.sleep(0)
             self._running[job.id] = task
+            if self._over.is_set():
+                task.cancel()
             try:
                 await asyncio.wait([task])
                 if not task.cancelled() and (error := task.exception()) is not None:
@@ -113,11 +123,20 @@ class Scheduler:
             finally:
                 del self._running[job.id]
 
-    async def _claimed(self) -> Job | None:
+    async def _next(self) -> Job | None:
         try:
+            while self._resumed:
+                job = self._resumed.pop(next(iter(self._resumed)))
+                with contextlib.suppress(Fenced):  # it was cancelled meanwhile
+                    await self._store.begin(job.id, job.attempt)
+                    return job
             return await self._store.claim()
         except Exception:  # the disk may be full for a while: the queue must go on when it no longer is
             log.exception("claim_failed")
             await asyncio.sleep(1.0)
             self._wake.set()
             return None
+
+    async def _end(self, job: Job) -> None:
+        with contextlib.suppress(Fenced):
+            await self._execution.cancelled(job)

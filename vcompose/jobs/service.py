@@ -18,7 +18,7 @@ from vcompose.jobs.document import CompositionDocument
 from vcompose.jobs.execution import Execution, Filmmaker, Shared
 from vcompose.jobs.folders import Folders
 from vcompose.jobs.hub import Hub, Subscription
-from vcompose.jobs.intake import Incoming, receive
+from vcompose.jobs.intake import Incoming, TooLarge, receive
 from vcompose.jobs.job import Change, ClipRefused, Job, NoOutput, NoSuchJob, Stopping
 from vcompose.jobs.lifecycle import State
 from vcompose.jobs.meter import Meter
@@ -37,6 +37,8 @@ from vcompose.media.tools import Tools
 log = structlog.get_logger("vcompose.jobs")
 
 _PROBES_AT_ONCE: Final = 2
+_FORM: Final = 1 << 16
+"""Bytes that a form may have around its file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,17 +76,20 @@ class Service:
         self.hurry = asyncio.Event()
         """Set when running jobs shall not be waited for any longer."""
 
+    def admit(self, size: int, name: str = "the clip") -> None:
+        """Whether an upload of about ``size`` bytes may come. Raises NoSpace, TooLarge, Stopping."""
+        if self._scheduler.stopping:
+            raise Stopping
+        if size > self._limits.upload + _FORM:
+            raise TooLarge(name, self._limits.upload)
+        self._shared.folders.need(size)
+
     # ---- clips ---------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def receive(self, name: str, *, expected: int | None = None) -> AsyncIterator[Incoming]:
-        """Receive a file named ``name``; ``expected`` are its bytes where they are known.
-
-        Raises NoSpace, TooLarge, Stopping.
-        """
-        if self._scheduler.stopping:
-            raise Stopping
-        self._shared.folders.need(expected or 0)
+        """Receive a file named ``name``; ``expected`` are its bytes where they are known. Raises as :meth:`admit`."""
+        self.admit(expected or 0, name)
         async with receive(self._shared.folders, name, limit=self._limits.upload) as incoming:
             yield incoming
 
@@ -139,9 +144,7 @@ class Service:
             raise Stopping
         plan = await self._execution.plan(wanted)
         self._shared.folders.need(2 * expected_size(plan))
-        job = await self._store.accept(text, needs=wanted.needs, treatments=document.treatments(plan, wanted), key=key)
-        self._scheduler.wake()
-        return job
+        return await self._store.accept(text, needs=wanted.needs, treatments=document.treatments(plan, wanted), key=key)
 
     async def job(self, job: str) -> Job:
         """Raises NoSuchJob."""
@@ -162,8 +165,6 @@ class Service:
     async def delete(self, job: str) -> None:
         """Remove a job that has ended, and its film. Raises NoSuchJob, WrongState."""
         await self._store.delete(job)
-        self._shared.folders.film(job).unlink(missing_ok=True)
-        log.info("job_deleted", job=job)
 
     async def film(self, job: str) -> tuple[Job, Path]:
         """A completed job, and where its film lies. Raises NoSuchJob, NoOutput."""
@@ -265,19 +266,26 @@ async def open_service(
     hub = Hub()
     meter = Meter()
 
+    folders = Folders(root=folder, keep_free=limits.keep_free)
+    scheduler: Scheduler | None = None
+
     def publish(change: Change) -> None:
+        """What follows from a commit follows here, whether or not its caller is still there."""
         job = change.job
-        if job is not None:
-            speed, left = meter.live.get(job.id, (None, None))
-            change = replace(change, job=replace(job, speed=speed, seconds_left=left))
-            if hub.publish(change):
-                meter.tell(job)
-                log.info("job_is", job=job.id, state=job.state, percent=job.percent, attempt=job.attempt, seq=job.seq)
-        else:
+        if job is None:
+            with contextlib.suppress(OSError):  # the next start sweeps it
+                folders.film(change.id).unlink(missing_ok=True)
             hub.publish(change)
+            log.info("job_deleted", job=change.id)
+            return
+        speed, left = meter.live.get(job.id, (None, None))
+        if hub.publish(replace(change, job=replace(job, speed=speed, seconds_left=left))):
+            meter.tell(job)
+            log.info("job_is", job=job.id, state=job.state, percent=job.percent, attempt=job.attempt, seq=job.seq)
+        if scheduler is not None:
+            scheduler.committed(job)
 
     async with open_database(folder) as database:
-        folders = Folders(root=folder, keep_free=limits.keep_free)
         folders.make()
         orphans = await end_orphans(folders.children)
         tools = replace(tools, guard=replace(tools.guard, ledger=folders.children))

@@ -6,10 +6,10 @@ A clip is on the disk, file and row, when :meth:`Shelf.add` returns. One that a 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,11 +18,12 @@ from typing import Any, Final
 import aiosqlite
 
 from vcompose.jobs.database import Database, one
-from vcompose.jobs.document import clip_text, found, read_clip
+from vcompose.jobs.document import clip_text, found, listed, read_clip
 from vcompose.jobs.job import ClipInUse, NoSuchClip
 from vcompose.jobs.rows import integer, number
 from vcompose.media.clip import CONTENT, Clip
 
+_CACHED: Final = 4096
 _COLUMNS: Final = "id, name, size, sha256, created, looked"
 
 
@@ -63,6 +64,8 @@ class Shelf:
         self._database = database
         self._folder = folder
         self._clock = clock
+        # a clip's row never changes; whether it is still there is asked where it matters, in the transaction
+        self._cache: OrderedDict[str, StoredClip] = OrderedDict()
 
     async def add(self, part: Path, *, name: str, size: int, sha256: str, clip: Clip) -> StoredClip:
         """Put a received file on the shelf; its bytes are on the disk already, and ``part`` is gone afterwards."""
@@ -90,7 +93,7 @@ class Shelf:
                 (new.id, new.name, new.size, new.sha256, new.created, new.looked),
             )
 
-        await self._database.write(work)
+        await self._database.write(work, alone=True)
         return new
 
     async def known(self, sha256: str) -> Clip | None:
@@ -100,10 +103,12 @@ class Shelf:
 
     async def clip(self, clip: str) -> StoredClip:
         """Raises NoSuchClip."""
+        if (known := self._cache.get(clip)) is not None:
+            return known
         row = await one(self._database.reader, f"SELECT {_COLUMNS} FROM clip WHERE id = ?", clip)  # noqa: S608
         if row is None:
             raise NoSuchClip(clip)
-        return _stored(row)
+        return self._remembered(_stored(row))
 
     async def clips(self, *, before: int | None, limit: int) -> ClipPage:
         """Clips, newest first; ``before`` is a page's cursor."""
@@ -118,14 +123,26 @@ class Shelf:
             next=int(rows[limit - 1][-1]) if len(rows) > limit else None,
         )
 
-    async def media(self, ids: Iterable[str]) -> dict[str, Clip]:
+    async def media(self, ids: Sequence[str]) -> dict[str, Clip]:
         """Probed clips by id, with the paths of their files; those that are not there are left out."""
-        found: dict[str, Clip] = {}
-        for clip in ids:
-            with contextlib.suppress(NoSuchClip):
-                stored = await self.clip(clip)
-                found[clip] = replace(_read(stored.looked), name=stored.name, path=str(self._place(stored.sha256)))
-        return found
+        known = {clip: self._cache[clip] for clip in ids if clip in self._cache}
+        asked = listed([clip for clip in ids if clip not in known])
+        rows = await self._database.reader.execute_fetchall(
+            f"SELECT {_COLUMNS} FROM clip WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
+            (asked,),
+        )
+        for row in rows:
+            known[str(row[0])] = self._remembered(_stored(tuple(row)))
+        return {
+            clip: replace(_read(stored.looked), name=stored.name, path=str(self._place(stored.sha256)))
+            for clip, stored in known.items()
+        }
+
+    def _remembered(self, clip: StoredClip) -> StoredClip:
+        self._cache[clip.id] = clip
+        if len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)
+        return clip
 
     def path(self, clip: StoredClip) -> Path:
         """Where its bytes lie."""
@@ -151,10 +168,11 @@ class Shelf:
             return self._place(str(row[0])) if others is None else None
 
         def committed(place: Path | None) -> None:
+            self._cache.pop(clip, None)
             if place is not None:
                 place.unlink(missing_ok=True)
 
-        await self._database.write(work, committed)
+        await self._database.write(work, committed, alone=True)
 
     async def sweep(self) -> int:
         """Remove files that no clip stands for (a server died between file and row); gives how many."""

@@ -15,6 +15,7 @@ import aiosqlite
 from uuid_utils.compat import uuid7
 
 from vcompose.jobs.database import Database, Write, one
+from vcompose.jobs.document import listed
 from vcompose.jobs.job import (
     CancelWished,
     Change,
@@ -70,13 +71,7 @@ class Store(Reader):
                 "INSERT INTO job (id, state, seq, composition, treatments, created) VALUES (?, ?, ?, ?, ?, ?)",
                 (job, State.PENDING, seq, composition, treatments, now),
             )
-            for clip in needs:
-                cursor = await db.execute(
-                    "INSERT INTO need SELECT job.number, clip.number FROM job, clip WHERE job.id = ? AND clip.id = ?",
-                    (job, clip),
-                )
-                if not cursor.rowcount:
-                    raise ClipMissing(clip)
+            await _note_needs(db, job, needs)
             if key is not None:
                 await db.execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key, digest, job, now))
             return await self._noted(db, job), True
@@ -166,11 +161,21 @@ class Store(Reader):
                 detail=f"the server died {strikes} times while it worked on this, and no step was finished",
             )
             return await self._leave(db, job, Input.FAIL, stage="failed", strikes=strikes, **of_failure(failure))
+        # orderly until it is begun: a death of the server while it waits for its place is no strike
         await db.execute(
-            "UPDATE job SET attempt = attempt + 1, strikes = ?, progressed = 0, orderly = 0, seq = ? WHERE id = ?",
+            "UPDATE job SET attempt = attempt + 1, strikes = ?, progressed = 0, orderly = 1, seq = ? WHERE id = ?",
             (strikes, await _next(db), job),
         )
         return await self._noted(db, job)
+
+    async def begin(self, job: str, attempt: int) -> None:
+        """An attempt that :meth:`resume` gave a job is really begun. Raises Fenced."""
+
+        async def work(db: aiosqlite.Connection) -> None:
+            await _fenced(db, job, attempt)
+            await db.execute("UPDATE job SET orderly = 0 WHERE id = ?", (job,))
+
+        await self._database.write(work)
 
     async def record_treatments(self, job: str, attempt: int, treatments: str) -> Job:
         """What is done to each clip, once it is planned. Raises Fenced."""
@@ -299,6 +304,21 @@ class Store(Reader):
     def _tell_some(self, job: Job | None) -> None:
         if job is not None:
             self._tell(job)
+
+
+async def _note_needs(db: aiosqlite.Connection, job: str, needs: Sequence[str]) -> None:
+    """Raises ClipMissing."""
+    if not needs:
+        return
+    cursor = await db.execute(
+        "INSERT INTO need SELECT job.number, clip.number FROM job, clip "
+        "WHERE job.id = ? AND clip.id IN (SELECT value FROM json_each(?))",
+        (job, listed(needs)),
+    )
+    if cursor.rowcount != len(needs):
+        for clip in needs:
+            if await one(db, "SELECT 1 FROM clip WHERE id = ?", clip) is None:
+                raise ClipMissing(clip)
 
 
 async def _next(db: aiosqlite.Connection) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +16,7 @@ from vcompose.web.metrics import METRICS, Metrics
 from vcompose.web.openapi import describe
 from vcompose.web.operation import OPTIONS, SERVICE, Operation, Options
 from vcompose.web.pages import pages
+from vcompose.web.server import expecting
 from vcompose.web.wire import API
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
@@ -53,38 +51,8 @@ def build(service: Service, options: Options, *, static: Path, version: str) -> 
     app.on_shutdown.append(live.close_sockets)
     listed = [(API + one.path, one) for one in OPERATIONS] + [(one.path, one) for one in AT_THE_ROOT]
     for path, one in listed:
-        app.router.add_route(one.method, path, one.__call__)
+        app.router.add_route(one.method, path, one.__call__, expect_handler=expecting(upload=one.upload))
         if one.method == "GET" and one.path not in {"/ws", "/compositions/{job}/ws"}:
             app.router.add_route("HEAD", path, one.__call__)
     app.add_routes(pages(static, describe(listed, version=version, prefix=options.prefix)))
     return app
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """Where a server listens; ``port`` 0 takes a free one."""
-
-    host: str
-    port: int
-    header_seconds: float = 10.0
-    """Seconds until a request's header must be there, and that a quiet connection is kept."""
-
-
-@contextlib.asynccontextmanager
-async def listening(app: web.Application, address: Address) -> AsyncIterator[int]:
-    """Serve an application; gives the port. Raises OSError when the address cannot be had."""
-    runner = web.AppRunner(
-        app,
-        access_log=None,  # the application writes a line for each request itself
-        handler_cancellation=True,
-        keepalive_timeout=address.header_seconds,
-        auto_decompress=False,
-        shutdown_timeout=2.0,
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, address.host, address.port, backlog=1024)
-        await site.start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()

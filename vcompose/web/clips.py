@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import PurePath
 from typing import Annotated, Final
 from urllib.parse import unquote
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import Field
 
 from vcompose.jobs.intake import clean_name
@@ -54,17 +56,15 @@ async def upload_clip(call: Call[NoQuery, None]) -> web.StreamResponse:
     request = call.request
     if request.content_type != "multipart/form-data":
         raise Fault("unsupported_media_type", "send the file as a multipart form: curl -F file=@clip.mp4")
-    try:
+    with _form_errors():
         reader = await request.multipart()
-        part = await _file(reader, request)
-        name = clean_name(_decoded(part.filename or ""))
-        async with call.service.receive(name, expected=request.content_length) as incoming:
-            while block := await idle_limited(request, lambda: part.read_chunk(_BLOCK)):
-                await incoming.write(block)
-            await _nothing_more(reader, request)
-            stored = await call.service.add(incoming)
-    except (ValueError, RuntimeError, AssertionError) as error:  # what aiohttp raises for a broken form
-        raise Fault("bad_multipart", "the multipart form is broken: send the file again", close=True) from error
+    part = await _file(reader, request)
+    name = clean_name(_decoded(part.filename or ""))
+    async with call.service.receive(name, expected=request.content_length) as incoming:
+        while block := await _read(request, lambda: part.read_chunk(_BLOCK)):
+            await incoming.write(block)
+        await _nothing_more(reader, request)
+        stored = await call.service.add(incoming)
     return answer(
         wire.clip(stored), status=201, headers={"Location": f"{call.options.prefix}{wire.API}/clips/{stored.id}"}
     )
@@ -111,13 +111,27 @@ async def _next(reader: MultipartReader, request: web.Request) -> BodyPartReader
         found.append(part)
         return b""
 
-    await idle_limited(request, read)
+    await _read(request, read)
     return found[0]
+
+
+async def _read(request: web.Request, read: Callable[[], Awaitable[bytes]]) -> bytes:
+    """The next bytes of a form. Raises Fault for one that is broken, or stops coming."""
+    with _form_errors():
+        return await idle_limited(request, read)
+
+
+@contextlib.contextmanager
+def _form_errors() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RuntimeError, AssertionError, HttpProcessingError, web.RequestPayloadError) as error:
+        raise Fault("bad_multipart", "the multipart form is broken: send the file again", close=True) from error
 
 
 async def _pass_over(part: BodyPartReader, request: web.Request) -> None:
     left = _MOST_FIELD
-    while block := await idle_limited(request, lambda: part.read_chunk(8192)):
+    while block := await _read(request, lambda: part.read_chunk(8192)):
         left -= len(block)
         if left < 0:
             raise Fault("bad_multipart", "a field of the multipart form is too long", close=True)
@@ -164,7 +178,7 @@ async def get_clip(call: Call[NoQuery, None]) -> web.StreamResponse:
 async def get_clip_content(call: Call[Download, None]) -> web.StreamResponse:
     """A clip's bytes."""
     clip = await call.service.clip(call.path("clip"))
-    return send(call.request, call.service.content(clip), clip.name, _media(clip), attach=call.query.attach)
+    return await send(call.request, call.service.content(clip), clip.name, _media(clip), attach=call.query.attach)
 
 
 @operation(

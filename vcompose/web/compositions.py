@@ -15,7 +15,7 @@ from vcompose.web import wire
 from vcompose.web.clips import Page
 from vcompose.web.fault import Fault
 from vcompose.web.files import Download, send
-from vcompose.web.operation import Answer, Call, NoQuery, Query, answer, operation
+from vcompose.web.operation import Answer, Call, NoQuery, Query, answer, answer_text, operation
 
 Sequence = Annotated[int, Field(ge=0, le=(1 << 53) - 1)]
 Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
@@ -91,8 +91,7 @@ async def submit_composition(call: Call[NoQuery, CompositionDocument]) -> web.St
 async def list_compositions(call: Call[JobsPage, None]) -> web.StreamResponse:
     """A page of jobs."""
     page = await call.service.jobs(states=call.query.state, before=call.query.before, limit=call.query.limit)
-    items = [wire.job(job, call.language, call.options.prefix) for job in page.jobs]
-    return answer(wire.JobList(items=items, next=None if page.next is None else str(page.next)))
+    return answer_text(wire.jobs(page.jobs, page.next, call.language, call.options.prefix))
 
 
 @operation(
@@ -133,7 +132,7 @@ async def get_events(call: Call[EventPoll, None]) -> web.StreamResponse:
         changes = await call.service.wait_for_changes(after, call.query.wait, limit=call.query.limit)
     else:
         changes = await call.service.changes(after, limit=call.query.limit)
-    return answer(wire.events(changes, after, call.language, call.options.prefix))
+    return answer_text(wire.events(changes, after, call.language, call.options.prefix))
 
 
 @operation(
@@ -177,11 +176,11 @@ async def get_output(call: Call[Download, None]) -> web.StreamResponse:
     """The film of a completed job."""
     job, path = await call.service.film(call.path("job"))
     assert job.output is not None
-    return send(call.request, path, job.output.filename, "video/mp4", attach=call.query.attach)
+    return await send(call.request, path, job.output.filename, "video/mp4", attach=call.query.attach)
 
 
 def _job(call: Call[Any, Any], job: Job, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    return answer(
+    return answer_text(
         wire.job(job, call.language, call.options.prefix),
         status=status,
         headers={"ETag": f'"{job.seq}"', **(headers or {})},

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
 
 from vcompose.web.fault import Fault
 from vcompose.web.operation import Query
+
+_SANDBOX: Final = "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
+"""Shown in a page of its own it is still a stranger's file."""
+_RANGE: Final = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*")
+"""One range of bytes (RFC 9110, 14.1.2)."""
 
 
 class Download(Query):
@@ -24,19 +32,62 @@ class Download(Query):
         return self.download == "1"
 
 
-def send(request: web.Request, path: Path, name: str, media: str, *, attach: bool) -> web.FileResponse:
-    """A file as a response; the kernel moves its bytes."""
-    if re.fullmatch(r"\s*bytes\s*=\s*-0+\s*", request.headers.get("Range", "")):  # "the last 0 bytes" are no range
-        raise Fault("range_not_satisfiable", "a range of no bytes was asked for", headers={"Accept-Ranges": "bytes"})
-    response = web.FileResponse(path)
+class _Sent(web.FileResponse):
+    """A file that was sent within its handler: there its status and its time are known to the log."""
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """Once is enough; the library asks again afterwards."""
+        return self._payload_writer if self.prepared else await super().prepare(request)
+
+
+async def send(request: web.Request, path: Path, name: str, media: str, *, attach: bool) -> web.StreamResponse:
+    """Send a file; the kernel moves its bytes.
+
+    Raises Fault: ``not_found``, ``precondition_failed``, ``range_not_satisfiable``.
+    """
+    try:
+        status = await asyncio.to_thread(path.stat)
+    except OSError as error:
+        raise Fault("not_found", "the file is no longer there") from error
+    etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'  # as the response below names it
+    wanted = request.headers.get(hdrs.IF_MATCH)
+    if wanted is not None and wanted.strip() != "*" and etag not in re.findall(r'"[^"]*"', wanted):
+        raise Fault("precondition_failed", "the file is not the one that you have: take it anew")
+    known = request.headers.get(hdrs.IF_NONE_MATCH)
+    if known is None or (known.strip() != "*" and etag not in re.findall(r'"[^"]*"', known)):
+        request = _ranged(request, status.st_size, etag)
+    response = _Sent(path)
     response.content_type = media
-    response.headers["Content-Disposition"] = disposition(name, attach=attach)
-    response.headers["Cache-Control"] = "private, no-cache"
-    # shown in a page of its own it is still a stranger's file
-    response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
-    )
+    response.headers[hdrs.CONTENT_DISPOSITION] = disposition(name, attach=attach)
+    response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"
+    response.headers["Content-Security-Policy"] = _SANDBOX
+    await response.prepare(request)
     return response
+
+
+def _ranged(request: web.Request, size: int, etag: str) -> web.Request:
+    """The request, its range proven. A range of several parts, of another unit or of another file is passed over: the
+    whole is sent.
+    """
+    asked = request.headers.get(hdrs.RANGE)
+    if asked is None:
+        return request
+    match = _RANGE.fullmatch(asked.strip())
+    condition = request.headers.get(hdrs.IF_RANGE)
+    other = condition is not None and condition.strip() != etag and condition.lstrip()[:1] in {'"', "W"}
+    if match is None or other:
+        headers = request.headers.copy()
+        del headers[hdrs.RANGE]
+        return request.clone(headers=headers)
+    first, last, suffix = match.groups()
+    beyond = int(suffix) == 0 if suffix is not None else int(first) >= size or (last != "" and int(last) < int(first))
+    if beyond or size == 0:
+        raise Fault(
+            "range_not_satisfiable",
+            f"the file has {size} bytes, and that range holds none of them",
+            headers={hdrs.CONTENT_RANGE: f"bytes */{size}", hdrs.ACCEPT_RANGES: "bytes"},
+        )
+    return request
 
 
 def disposition(name: str, *, attach: bool) -> str:

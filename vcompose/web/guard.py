@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -33,12 +32,19 @@ HEADERS: Final = {
 }
 """What every answer says, unless it says something stricter itself."""
 
+_ORIGIN: Final = re.compile(r"https?://([^/?#@\s]+)", re.IGNORECASE | re.ASCII)
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
 @web.middleware
 async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse what may not come in."""
+    check(request)
+    return await handler(request)
+
+
+def check(request: web.Request) -> None:
+    """Raises Fault for what may not come in."""
     served = ALWAYS | request.app[OPTIONS].hosts
     host = _name(request.headers.get("Host", ""))
     if len(request.headers.getall("Host", [])) != 1 or host not in served:
@@ -46,19 +52,25 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             "host_not_allowed", "this server is not known by that name: call it by its own, or have the operator add it"
         )
     for origin in request.headers.getall("Origin", []):
-        parts = urlsplit(origin) if origin.isascii() else None
-        if parts is None or parts.scheme not in {"http", "https"} or _name(parts.netloc) not in served:
+        match = _ORIGIN.fullmatch(origin)
+        if match is None or _name(match[1]) not in served:
             raise Fault("origin_not_allowed", "a page from elsewhere may not use this server")
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
         raise Fault("compressed_body", "send the body as it is, without Content-Encoding", close=True)
-    return await handler(request)
 
 
 async def stricter(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the strict headers on every answer, the server's own refusals too."""
+    """Put the strict headers on every answer."""
+    harden(response)
+    if request.path.startswith("/api/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+
+
+def harden(response: web.StreamResponse) -> None:
+    """The strict headers."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    if request.path.startswith("/api/") or response.status >= 400:
+    if response.status >= 400:
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers["Server"] = "vcompose"
 

@@ -39,6 +39,9 @@ SERVICE: Final = web.AppKey("service", Service)
 OPTIONS: Final = web.AppKey("options", Options)
 
 
+_MOST_ISSUES: Final = 20
+
+
 class Query(BaseModel):
     """What may stand behind the question mark: lax about numbers in texts, strict about names."""
 
@@ -166,6 +169,16 @@ def answer(document: BaseModel, *, status: int = 200, headers: dict[str, str] | 
     )
 
 
+def answer_text(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A document that is JSON already, as a response."""
+    return web.Response(
+        text=text,
+        status=status,
+        content_type="application/json",
+        headers={"Vary": "Accept-Language", **(headers or {})},
+    )
+
+
 async def idle_limited(request: web.Request, read: Callable[[], Awaitable[bytes]]) -> bytes:
     """The next bytes of a body. Raises Fault (``request_timeout``) when none comes for too long."""
     try:
@@ -189,8 +202,7 @@ async def _body(model: type[BaseModel], request: web.Request) -> BaseModel:
     try:
         return model.model_validate_json(bytes(data))
     except ValidationError as error:
-        code = "bad_json" if any(one["type"] == "json_invalid" for one in error.errors()) else "bad_request"
-        raise _invalid(code, "the request", error) from error
+        raise _invalid("the request", error) from error
 
 
 def _too_large(limit: int) -> Fault:
@@ -208,14 +220,17 @@ def _query(model: type[Query], request: web.Request) -> Query:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise _invalid("bad_request", "the address", error) from error
+        raise _invalid("the address", error) from error
 
 
-def _invalid(code: str, what: str, error: ValidationError) -> Fault:
-    issues = [
-        wire.Issue(where=_plain(".".join(map(str, one["loc"]))), what=_plain(one["msg"]))
-        for one in error.errors(include_url=False, include_context=False, include_input=False)[:20]
-    ]
+def _invalid(what: str, error: ValidationError) -> Fault:
+    if error.error_count() > _MOST_ISSUES:  # a list of ninety thousand would hold the loop
+        return Fault("bad_request", f"{what} has {error.error_count()} faults: look up its form in /docs")
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    code = "bad_json" if any(one["type"] == "json_invalid" for one in found) else "bad_request"
+    # of the place only what stands in the document: the model's own parts are not the reader's
+    told = {(".".join(str(part) for part in one["loc"] if not set("[(") & set(str(part))), one["msg"]) for one in found}
+    issues = [wire.Issue(where=_plain(where), what=_plain(what)) for where, what in sorted(told)]
     first = issues[0]
     detail = f"{what} is not as it must be: {f'{first.where}: ' if first.where else ''}{first.what}"
     return Fault(code, detail, errors=issues)

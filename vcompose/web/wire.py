@@ -5,6 +5,7 @@ Shapes are those of ``/openapi.json``; times are RFC 3339 in UTC, durations and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,7 +14,6 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vcompose.jobs.document import read_treatments
 from vcompose.jobs.job import Change, Job
 from vcompose.jobs.lifecycle import State
 from vcompose.jobs.shelf import StoredClip
@@ -251,42 +251,43 @@ class Health(Document):
 MESSAGES = (SnapshotMessage, JobMessage, DeletedMessage, HeartbeatMessage)
 
 
-def job(value: Job, language: Language, prefix: str) -> JobDocument:
-    """A job as a document; ``prefix`` stands before every path (a proxy's)."""
-    return JobDocument(
-        id=value.id,
-        state=value.state,
-        percent=value.percent,
-        stage=value.stage,
-        seq=value.seq,
-        attempt=value.attempt,
-        speed=value.speed if not value.ended else None,
-        seconds_left=value.seconds_left if not value.ended else None,
-        created=_time(value.created),
-        started=None if value.started is None else _time(value.started),
-        finished=None if value.finished is None else _time(value.finished),
-        error=None
-        if value.error is None
-        else JobError(
-            code=value.error.code,
-            detail=sentence(value.error.code, value.error.detail, language),
-            clip=value.error.clip,
-        ),
-        output=None
-        if value.output is None
-        else JobOutput(
-            url=f"{prefix}{API}/compositions/{quote(value.id)}/output",
-            filename=value.output.filename,
-            bytes=value.output.bytes,
-            duration=value.output.duration,
-        ),
-        clips=_treated(value.treatments),
-    )
+def job(value: Job, language: Language, prefix: str) -> str:
+    """A job as a document (:class:`JobDocument`), as text; ``prefix`` stands before every path (a proxy's).
+
+    What is said of its clips is stored as it is told, and goes through as it is: there may be a thousand.
+    """
+    error, output = value.error, value.output
+    fields = {
+        "id": value.id,
+        "state": value.state.value,
+        "percent": value.percent,
+        "stage": value.stage,
+        "seq": value.seq,
+        "attempt": value.attempt,
+        "speed": None if value.ended else value.speed,
+        "seconds_left": None if value.ended else value.seconds_left,
+        "created": _time(value.created),
+        "started": None if value.started is None else _time(value.started),
+        "finished": None if value.finished is None else _time(value.finished),
+        "error": None
+        if error is None
+        else {"code": error.code, "detail": sentence(error.code, error.detail, language), "clip": error.clip},
+        "output": None
+        if output is None
+        else {
+            "url": f"{prefix}{API}/compositions/{quote(value.id)}/output",
+            "filename": output.filename,
+            "bytes": output.bytes,
+            "duration": output.duration,
+        },
+    }
+    return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "clips": {value.treatments}}}'
 
 
-@lru_cache(maxsize=1024)
-def _treated(text: str) -> list[TreatedClip]:
-    return [TreatedClip.model_validate(one) for one in read_treatments(text)]
+def jobs(values: Iterable[Job], following: int | None, language: Language, prefix: str) -> str:
+    """A page of jobs (:class:`JobList`), as text."""
+    items = ", ".join(job(one, language, prefix) for one in values)
+    return f'{{"items": [{items}], "next": {json.dumps(None if following is None else str(following))}}}'
 
 
 def clip(value: StoredClip) -> ClipDocument:
@@ -306,24 +307,24 @@ def plan(value: Mapping[str, Any]) -> PlanDocument:
     return PlanDocument.model_validate(value)
 
 
-def events(changes: Sequence[Change], after: int, language: Language, prefix: str) -> EventList:
-    """Changes as a document."""
-    return EventList(
-        items=[_message(change, language, prefix) for change in changes],
-        next=changes[-1].seq if changes else after,
-    )
+def events(changes: Sequence[Change], after: int, language: Language, prefix: str) -> str:
+    """Changes (:class:`EventList`), as text."""
+    items = ", ".join(message(change, language, prefix) for change in changes)
+    return f'{{"items": [{items}], "next": {changes[-1].seq if changes else after}}}'
 
 
-def snapshot(seq: int, jobs: Iterable[Job], language: Language, prefix: str) -> str:
-    """The first message of a socket, as text."""
-    told = [job(one, language, prefix) for one in jobs]
-    return SnapshotMessage(type="snapshot", seq=seq, jobs=told).model_dump_json()
+def snapshot(seq: int, values: Iterable[Job], language: Language, prefix: str) -> str:
+    """The first message of a socket (:class:`SnapshotMessage`), as text."""
+    told = ", ".join(job(one, language, prefix) for one in values)
+    return f'{{"type": "snapshot", "seq": {seq}, "jobs": [{told}]}}'
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def message(change: Change, language: Language, prefix: str) -> str:
     """A change as a message, as text; a thousand listeners hear one text."""
-    return _message(change, language, prefix).model_dump_json()
+    if change.job is None:
+        return json.dumps({"type": "deleted", "seq": change.seq, "id": change.id})
+    return f'{{"type": "job", "seq": {change.seq}, "job": {job(change.job, language, prefix)}}}'
 
 
 def heartbeat() -> str:
@@ -361,12 +362,6 @@ def problem(
 def text(document: BaseModel) -> str:
     """A document as JSON."""
     return document.model_dump_json(exclude_none=isinstance(document, Problem))
-
-
-def _message(change: Change, language: Language, prefix: str) -> JobMessage | DeletedMessage:
-    if change.job is None:
-        return DeletedMessage(type="deleted", seq=change.seq, id=change.id)
-    return JobMessage(type="job", seq=change.seq, job=job(change.job, language, prefix))
 
 
 def _time(seconds: float) -> str:
