@@ -1,6 +1,6 @@
 """Ten conforming clips, about 100 MB: the join beside ``cat`` of the same bytes, and beside ffmpeg's concat demuxer.
 
-    ./dev bench [--runs N] [--folder FOLDER]
+    ./dev bench joining [--runs N] [--folder FOLDER]
 
 Every run is printed. The join is timed inside a started process, from the call to its return; ``cat`` is a copy of the
 same bytes by the kernel, flushed to disk. The ways take turns, so that a slow minute hits all of them.
@@ -98,12 +98,12 @@ def demuxer(clips: list[Path], folder: Path, tools: Tools) -> float:
     return time.monotonic() - begun
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./dev bench joining", description=__doc__)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
-    wanted = parser.parse_args()
+    wanted = parser.parse_args(arguments)
     wanted.folder.mkdir(exist_ok=True)
     tools = asyncio.run(find_tools(search_path=search_path()))
     clips = make_clips(wanted.folder, tools)
@@ -127,7 +127,3 @@ def main() -> None:
         middle = statistics.median(all_runs)
         print(f"{name:20s} {middle:8.3f} {min(all_runs):8.3f} {max(all_runs):8.3f} {middle / limit:8.1f}")
     print(f"load at the end {os.getloadavg()[0]:.1f}")
-
-
-if __name__ == "__main__":
-    main()

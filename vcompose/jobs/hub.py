@@ -27,6 +27,10 @@ class Overrun(Exception):
         self.heard = heard
 
 
+class Closed(Exception):
+    """The hub was closed: the server stops, and there is nothing more to hear."""
+
+
 class Subscription:
     """What waits for one subscriber. Made by :meth:`Hub.subscribe`."""
 
@@ -37,6 +41,7 @@ class Subscription:
         self._came = asyncio.Event()
         self._heard = 0
         self._overrun = False
+        self._closed = False
 
     def offer(self, change: Change, *, progress: bool) -> None:
         """A change was committed. Never blocks."""
@@ -50,9 +55,16 @@ class Subscription:
             self._pending.clear()
         self._came.set()
 
+    def close(self) -> None:
+        """There is nothing more to hear."""
+        self._closed = True
+        self._came.set()
+
     async def next(self) -> list[Change]:
-        """The changes that are waiting, at least one, in the order of the sequence. Raises Overrun."""
+        """The changes that are waiting, at least one, in the order of the sequence. Raises Overrun, Closed."""
         await self._came.wait()
+        if self._closed:
+            raise Closed
         self._came.clear()
         if self._overrun:
             self._came.set()
@@ -69,6 +81,7 @@ class Hub:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self._states: dict[str, State] = {}
+        self._closed = False
 
     def publish(self, change: Change) -> bool:
         """A change was committed; tells whether it is more than progress."""
@@ -90,11 +103,19 @@ class Hub:
     def subscribe(self, job: str | None = None) -> Iterator[Subscription]:
         """Hear every change from now on, or those of one job."""
         subscription = Subscription(job)
+        if self._closed:
+            subscription.close()
         self._subscriptions.add(subscription)
         try:
             yield subscription
         finally:
             self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """Let everybody go who waits."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription.close()
 
     def __len__(self) -> int:
         return len(self._subscriptions)

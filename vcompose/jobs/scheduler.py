@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import structlog
 
 from vcompose.jobs.execution import Execution
-from vcompose.jobs.hub import Hub
-from vcompose.jobs.job import Fenced, Job
+from vcompose.jobs.hub import Closed, Hub
+from vcompose.jobs.job import Fenced, Job, Stopping
 from vcompose.jobs.lifecycle import State
 from vcompose.jobs.store import Store
 
@@ -70,13 +70,17 @@ class Scheduler:
     async def cancel(self, job: str) -> Job:
         """Cancel a job; returns once it has ended: its children proven gone, its files removed.
 
-        Raises NoSuchJob, and WrongState where it has ended, or ends before the wish is noted.
+        Raises NoSuchJob, WrongState where it has ended or ends before the wish is noted, and Stopping when the server
+        goes before the job has: the wish is noted, and the next start heeds it.
         """
         with self._hub.subscribe(job) as subscription:
             now = await self._store.wish_cancel(job)
-            while not now.ended:
-                await subscription.next()
-                now = await self._store.job(job)
+            try:
+                while not now.ended:
+                    await subscription.next()
+                    now = await self._store.job(job)
+            except Closed:
+                raise Stopping from None
             return now
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:

@@ -17,7 +17,7 @@ from vcompose.jobs.database import open_database
 from vcompose.jobs.document import CompositionDocument
 from vcompose.jobs.execution import Execution, Filmmaker, Shared
 from vcompose.jobs.folders import Folders
-from vcompose.jobs.hub import Hub, Subscription
+from vcompose.jobs.hub import Closed, Hub, Subscription
 from vcompose.jobs.intake import Incoming, TooLarge, receive
 from vcompose.jobs.job import Change, ClipRefused, Job, NoOutput, NoSuchJob, Stopping
 from vcompose.jobs.lifecycle import State
@@ -191,9 +191,9 @@ class Service:
 
     async def wait_for_job(self, job: str, after: int, seconds: float) -> Job:
         """The job as soon as its number is above ``after``, or as it is after ``seconds``. Raises NoSuchJob."""
-        with self.subscribe(job) as subscription, contextlib.suppress(TimeoutError):
+        with self.subscribe(job) as subscription, contextlib.suppress(TimeoutError, Closed):
             async with asyncio.timeout(seconds):
-                while (now := await self.job(job)).seq <= after and not self._closing():
+                while (now := await self.job(job)).seq <= after:
                     if any(change.job is None for change in await subscription.next()):
                         raise NoSuchJob(job)
                 return now
@@ -201,9 +201,9 @@ class Service:
 
     async def wait_for_changes(self, after: int, seconds: float, *, limit: int = 1000) -> list[Change]:
         """What happened since ``after``; where that is nothing, what happens within ``seconds``."""
-        with self.subscribe() as subscription, contextlib.suppress(TimeoutError):
+        with self.subscribe() as subscription, contextlib.suppress(TimeoutError, Closed):
             async with asyncio.timeout(seconds):
-                while not (changes := await self.changes(after, limit=limit)) and not self._closing():
+                while not (changes := await self.changes(after, limit=limit)):
                     await subscription.next()
                 return changes
         return []
@@ -246,8 +246,9 @@ class Service:
         """Take nothing new; running jobs get their grace, then they are left to the next server."""
         await self._scheduler.stop(self._limits.grace, self.hurry)
 
-    def _closing(self) -> bool:
-        return self._scheduler.stopping and not self._scheduler.running
+    def let_go(self) -> None:
+        """Whoever waits for a change is told now what there is: the web stops."""
+        self._shared.hub.close()
 
     def _lively(self, job: Job) -> Job:
         speed, left = self._shared.meter.live.get(job.id, (None, None))

@@ -91,7 +91,8 @@ class Picture:
     @property
     def shown(self) -> Size:
         """The size a person sees: sample aspect applied (by stretching the width), then turned upright."""
-        width = max(1, round(self.stored.width * self.aspect))
+        square = self.aspect.numerator == self.aspect.denominator
+        width = self.stored.width if square else max(1, round(self.stored.width * self.aspect))
         size = Size(width, self.stored.height)
         return Size(size.height, size.width) if self.rotation in {90, 270} else size
 

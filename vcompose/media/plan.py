@@ -29,7 +29,7 @@ from vcompose.media.step import (
     Target,
     identified,
 )
-from vcompose.media.target import choose_target, majority, sound_rate
+from vcompose.media.target import choose_target, most, sound_rate
 
 COPIED: Final = frozenset({"h264", "hevc"})
 """Codecs whose packets can be joined in MP4 where their configurations are equal."""
@@ -206,10 +206,10 @@ def source(clip: Clip, index: int) -> Source:
 def _copy_obstacles(composition: Composition) -> list[tuple[Reason, ...]]:
     """What keeps each clip from being copied beside the majority's (FACTS: what must never be stream-copied)."""
     output = composition.output
-    (like, _votes) = majority(composition.clips, lambda clip: _conformity(clip)[1])
+    facts = [_conformity(clip) for clip in composition.clips]
+    like, _votes = most([values for _, values in facts], composition.clips)
     found: list[tuple[Reason, ...]] = []
-    for clip in composition.clips:
-        names, values = _conformity(clip)
+    for clip, (names, values) in zip(composition.clips, facts, strict=True):
         reasons = [*_uncopyable(clip)]
         for name, mine, theirs in zip(names, values, like, strict=True):
             # a clip that differs in what a person can see is not told about what follows from that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from fractions import Fraction
 from typing import Final, TypeVar
@@ -28,21 +29,29 @@ def signature(clip: Clip) -> tuple[object, ...]:
 
 def majority(clips: Sequence[Clip], key: Callable[[Clip], _K]) -> tuple[_K, int]:
     """The key with the most clips, then the most seconds, then the earliest; and its number of clips."""
-    counts: dict[_K, int] = {}
+    return most([key(clip) for clip in clips], clips)
+
+
+def most(keys: Sequence[_K], clips: Sequence[Clip]) -> tuple[_K, int]:
+    """The majority where the clips' keys are known already."""
+    counts = Counter(keys)
+    votes = max(counts.values())
+    tied = {key for key, count in counts.items() if count == votes}
+    if len(tied) == 1:
+        return tied.pop(), votes
     seconds: dict[_K, Fraction] = {}
-    for clip in clips:
-        of = key(clip)
-        counts[of] = counts.get(of, 0) + 1
-        seconds[of] = seconds.get(of, Fraction(0)) + clip.length
+    for key, clip in zip(keys, clips, strict=True):
+        if key in tied:
+            seconds[key] = seconds.get(key, Fraction(0)) + clip.length
     # dicts keep the order of arrival, and max takes the first of equals
-    best = max(counts, key=lambda of: (counts[of], seconds[of]))
-    return best, counts[best]
+    return max(seconds, key=lambda key: seconds[key]), votes
 
 
 def choose_target(clips: Sequence[Clip], output: Output) -> Target:
     """The target of every encoded picture."""
-    winner, votes = majority(clips, signature)
-    like = [clip for clip in clips if signature(clip) == winner] if votes > 1 else list(clips)
+    signatures = [signature(clip) for clip in clips]
+    winner, votes = most(signatures, clips)
+    like = [clip for clip, of in zip(clips, signatures, strict=True) if of == winner] if votes > 1 else list(clips)
     return Target(
         size=output.size or _canvas(like),
         rate=output.rate or _rate(like),

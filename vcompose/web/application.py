@@ -48,6 +48,7 @@ def build(service: Service, options: Options, *, static: Path, version: str) -> 
     app[METRICS] = Metrics(service)
     app[live.SOCKETS] = weakref.WeakSet()
     app.on_response_prepare.append(stricter)
+    app.on_shutdown.append(_let_go)
     app.on_shutdown.append(live.close_sockets)
     listed = [(API + one.path, one) for one in OPERATIONS] + [(one.path, one) for one in AT_THE_ROOT]
     for path, one in listed:
@@ -56,3 +57,7 @@ def build(service: Service, options: Options, *, static: Path, version: str) -> 
             app.router.add_route("HEAD", path, one.__call__)
     app.add_routes(pages(static, describe(listed, version=version, prefix=options.prefix)))
     return app
+
+
+async def _let_go(app: web.Application) -> None:
+    app[SERVICE].let_go()

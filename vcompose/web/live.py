@@ -1,7 +1,7 @@
 """WebSockets: a snapshot, then events as they are committed. Nobody waits for a slow reader.
 
 Each socket has one task that writes and holds one slot of progress for each job (see :mod:`vcompose.jobs.hub`); buffers
-are kept small, so a reader that does not read is noticed, and a send that does not get through in a second ends it.
+are kept small, so a reader that does not read is noticed: one that takes nothing for a second is cut off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from aiohttp import WSCloseCode, web
 
-from vcompose.jobs.hub import Overrun, Subscription
+from vcompose.jobs.hub import Closed, Overrun, Subscription
 from vcompose.jobs.job import Change, Job, NoSuchJob
 from vcompose.jobs.lifecycle import State
 from vcompose.web import wire
@@ -105,15 +105,29 @@ class _Writer:
         """Until the socket is closed, by whom ever."""
         try:
             async for text in self._texts():
-                async with asyncio.timeout(self._call.options.send):
-                    await self._socket.send_str(text)
+                try:
+                    async with asyncio.timeout(self._call.options.send):
+                        await self._socket.send_str(text)
+                except TimeoutError:
+                    await self._moving()
         except TimeoutError:
             if self._transport is not None:
                 self._transport.abort()  # a farewell would wait behind what is not read
+        except Closed:  # the server stops, and says so itself
+            pass
         except Overrun:
             await self._socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too far behind")
         except (ConnectionError, RuntimeError):  # it was closed in the middle of a send
             pass
+
+    async def _moving(self) -> None:
+        """A message is on its way for long: that is well while the reader takes something. Raises TimeoutError."""
+        transport = self._transport
+        # the whole message lies in the buffer by now: only the wait for its going was given up
+        while transport is not None and (left := transport.get_write_buffer_size()) > _BUFFER:
+            await asyncio.sleep(self._call.options.send)
+            if transport.get_write_buffer_size() >= left:
+                raise TimeoutError
 
     async def _texts(self) -> AsyncIterator[str]:
         language, prefix = self._call.language, self._call.options.prefix

@@ -32,7 +32,7 @@ class Options:
     body_idle: float = 30.0
     slow: float = 0.5
     heartbeat: float = 5.0
-    send: float = 1.0
+    send: float = 0.9
 
 
 SERVICE: Final = web.AppKey("service", Service)
@@ -181,11 +181,19 @@ def answer_text(text: str, *, status: int = 200, headers: dict[str, str] | None 
 
 async def idle_limited(request: web.Request, read: Callable[[], Awaitable[bytes]]) -> bytes:
     """The next bytes of a body. Raises Fault (``request_timeout``) when none comes for too long."""
+    reading = asyncio.ensure_future(read())
     try:
-        async with asyncio.timeout(request.app[OPTIONS].body_idle):
-            return await read()
-    except TimeoutError:
-        raise Fault("request_timeout", "the request's body stopped coming: send it again", close=True) from None
+        while True:
+            came = request.content.total_bytes
+            done, _ = await asyncio.wait([reading], timeout=request.app[OPTIONS].body_idle)
+            if done:
+                return reading.result()
+            if request.content.total_bytes == came:  # else it comes slowly, and that is no fault
+                raise Fault("request_timeout", "the request's body stopped coming: send it again", close=True)
+    finally:
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait([reading])
 
 
 async def _body(model: type[BaseModel], request: web.Request) -> BaseModel:

@@ -70,7 +70,7 @@ class _Connection(web.RequestHandler):
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, address: Address) -> AsyncIterator[int]:
     """Serve an application; gives the port. Raises OSError when the address cannot be had."""
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     try:
         loop = asyncio.get_running_loop()

@@ -281,13 +281,13 @@ def job(value: Job, language: Language, prefix: str) -> str:
             "duration": output.duration,
         },
     }
-    return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "clips": {value.treatments}}}'
+    return f'{_compact(fields)[:-1]},"clips":{value.treatments}}}'
 
 
 def jobs(values: Iterable[Job], following: int | None, language: Language, prefix: str) -> str:
     """A page of jobs (:class:`JobList`), as text."""
-    items = ", ".join(job(one, language, prefix) for one in values)
-    return f'{{"items": [{items}], "next": {json.dumps(None if following is None else str(following))}}}'
+    items = ",".join(job(one, language, prefix) for one in values)
+    return f'{{"items":[{items}],"next":{_compact(None if following is None else str(following))}}}'
 
 
 def clip(value: StoredClip) -> ClipDocument:
@@ -309,22 +309,22 @@ def plan(value: Mapping[str, Any]) -> PlanDocument:
 
 def events(changes: Sequence[Change], after: int, language: Language, prefix: str) -> str:
     """Changes (:class:`EventList`), as text."""
-    items = ", ".join(message(change, language, prefix) for change in changes)
-    return f'{{"items": [{items}], "next": {changes[-1].seq if changes else after}}}'
+    items = ",".join(message(change, language, prefix) for change in changes)
+    return f'{{"items":[{items}],"next":{changes[-1].seq if changes else after}}}'
 
 
 def snapshot(seq: int, values: Iterable[Job], language: Language, prefix: str) -> str:
     """The first message of a socket (:class:`SnapshotMessage`), as text."""
-    told = ", ".join(job(one, language, prefix) for one in values)
-    return f'{{"type": "snapshot", "seq": {seq}, "jobs": [{told}]}}'
+    told = ",".join(job(one, language, prefix) for one in values)
+    return f'{{"type":"snapshot","seq":{seq},"jobs":[{told}]}}'
 
 
 @lru_cache(maxsize=64)
 def message(change: Change, language: Language, prefix: str) -> str:
     """A change as a message, as text; a thousand listeners hear one text."""
     if change.job is None:
-        return json.dumps({"type": "deleted", "seq": change.seq, "id": change.id})
-    return f'{{"type": "job", "seq": {change.seq}, "job": {job(change.job, language, prefix)}}}'
+        return _compact({"type": "deleted", "seq": change.seq, "id": change.id})
+    return f'{{"type":"job","seq":{change.seq},"job":{job(change.job, language, prefix)}}}'
 
 
 def heartbeat() -> str:
@@ -362,6 +362,10 @@ def problem(
 def text(document: BaseModel) -> str:
     """A document as JSON."""
     return document.model_dump_json(exclude_none=isinstance(document, Problem))
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _time(seconds: float) -> str:
