@@ -37,6 +37,8 @@ from vcompose.media.tools import Tools
 log = structlog.get_logger("vcompose.jobs")
 
 _PROBES_AT_ONCE: Final = 2
+_NICE: Final = 10
+"""How far encodes stand back behind answers."""
 _FORM: Final = 1 << 16
 """Bytes that a form may have around its file."""
 
@@ -289,7 +291,7 @@ async def open_service(
     async with open_database(folder) as database:
         folders.make()
         orphans = await end_orphans(folders.children)
-        tools = replace(tools, guard=replace(tools.guard, ledger=folders.children))
+        tools = replace(tools, guard=replace(tools.guard, ledger=folders.children, nice=_NICE))
         parallel = limits.parallel or usual_parallel()
         shared = Shared(
             tools=tools,

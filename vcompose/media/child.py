@@ -52,12 +52,14 @@ class Limits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """The small programs in front of a child. Without them (not on Linux) a child has no limits, and lives on
-    when vcompose is killed with SIGKILL. ``ledger`` is the folder where a service notes its living children.
+    when vcompose is killed with SIGKILL. ``ledger`` is the folder where a service notes its living children;
+    ``nice`` (0 to 19) is how far they stand back behind it.
     """
 
     setpriv: str | None
     prlimit: str | None
     ledger: Path | None = None
+    nice: int = 0
 
     @classmethod
     def find(cls, search_path: str) -> Guard:
@@ -277,6 +279,8 @@ async def start(command: Command, *, feed: bool = False) -> AsyncIterator[Child]
     try:
         if command.guard.ledger is not None:
             ledger.note(command.guard.ledger, child.pid)
+        if command.guard.nice:
+            _stand_back(child.pid, command.guard.nice)
         if cancelled:
             raise asyncio.CancelledError
         yield child
@@ -353,6 +357,15 @@ def _cpu_seconds(pid: int) -> float:
     except psutil.Error:
         return -1.0
     return times.user + times.system
+
+
+def _stand_back(pid: int, nice: int) -> None:
+    """Let whoever answers people go first: a share of the processor that nobody else wants is all that is needed."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    # a session of its own is weighed as a whole against ours, whatever its processes' own weights (sched(7), autogroup)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(f"{nice}\n", encoding="ascii")
 
 
 def _program(command: Command) -> str:

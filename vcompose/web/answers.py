@@ -44,7 +44,7 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         seconds = time.monotonic() - begun
         route = _route(request)
         request.app[METRICS].request(request.method, route, status, seconds)
-        waited = bool(request.query.get("wait")) or status == 101 or route.endswith(("/output", "/content"))
+        waited = bool(request.query.get("wait")) or route.endswith(("/output", "/content", "/ws"))
         slow = seconds > request.app[OPTIONS].slow and not waited
         told = log.warning if slow and status < 499 else log.info
         told(
