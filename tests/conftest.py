@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from scripted import Library, Scripted, stocked
 from serving import Serving, serving
 
 from vcompose.library import tools_of
@@ -104,3 +105,23 @@ async def service(tmp_path: Path, tools: Tools) -> AsyncIterator[Serving]:
     """A running service on an empty data folder."""
     async with serving(tmp_path / "data", tools) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def library(make_clip: MakeClip, tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """A data folder with three tiny clips: two that fit together, and one of another size."""
+    small = [make_clip(f"{n}.mp4", seed=n, size="64x64", seconds=0.4) for n in (1, 2)]
+    other = make_clip("other.mp4", seed=3, size="80x64", seconds=0.4)
+    return asyncio.run(stocked(tmp_path_factory.mktemp("library") / "data", tools, [*small, other]))
+
+
+@pytest.fixture(scope="session")
+def script(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Scripted:
+    """An ffmpeg that can be held, slow, or made to fail."""
+    return Scripted(tmp_path_factory.mktemp("script"), tools)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the data folders of a property's examples."""
+    return tmp_path_factory.mktemp("staged")

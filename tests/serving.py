@@ -77,10 +77,12 @@ async def serving(
     limits: Limits | None = None,
     options: Options | None = None,
     filmmaker: Filmmaker = produce,
+    header_seconds: float = 10.0,
 ) -> AsyncIterator[Serving]:
     """Start a service on a data folder; on the way out it is stopped as SIGTERM would, with no grace by default."""
     limits = limits or Limits(grace=0.0, keep_free=0)
     async with open_service(folder, tools, limits, filmmaker=filmmaker) as service:
         app = build(service, options or Options(), static=assets.static(), version=__version__)
-        async with listening(app, Address(host="127.0.0.1", port=0)) as port, aiohttp.ClientSession() as session:
+        address = Address(host="127.0.0.1", port=0, header_seconds=header_seconds)
+        async with listening(app, address) as port, aiohttp.ClientSession() as session:
             yield Serving(url=f"http://127.0.0.1:{port}", folder=folder, service=service, session=session)

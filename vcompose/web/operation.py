@@ -194,6 +194,8 @@ async def idle_limited(request: web.Request, read: Callable[[], Awaitable[bytes]
         if not reading.done():
             reading.cancel()
             await asyncio.wait([reading])
+        if not reading.cancelled():
+            reading.exception()  # a connection lost is told by our own cancellation: nobody else need hear of it
 
 
 async def _body(model: type[BaseModel], request: web.Request) -> BaseModel:
