@@ -6,7 +6,6 @@ Strict: ``false`` is no number, unknown fields are refused. The only module of t
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -60,7 +59,7 @@ def _rate(fps: object) -> object:
     """A number of pictures a second as the text that it would be written as."""
     if not isinstance(fps, int | float) or isinstance(fps, bool):
         return fps
-    if not math.isfinite(fps) or not 0 < fps < 1e6:
+    if not 0 < fps < 1e6:
         return str(fps)[:20]
     return str(int(fps)) if fps == int(fps) else str(float(round(Fraction(fps), 6)))
 

@@ -104,4 +104,4 @@ def clean_name(name: str) -> str:
     """A person's name for a file, as text alone: no folders, no control characters, nothing that is no text."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     text = "".join(c for c in last if unicodedata.category(c) not in {"Cc", "Cs", "Zl", "Zp"}).strip()
-    return text[:_LONGEST_NAME] or "clip"
+    return text[:_LONGEST_NAME] if text.strip(". ") else "clip"

@@ -56,6 +56,7 @@ async def upload_clip(call: Call[NoQuery, None]) -> web.StreamResponse:
     request = call.request
     if request.content_type != "multipart/form-data":
         raise Fault("unsupported_media_type", "send the file as a multipart form: curl -F file=@clip.mp4")
+    call.service.admit(request.content_length or 0)
     with _form_errors():
         reader = await request.multipart()
     part = await _file(reader, request)
