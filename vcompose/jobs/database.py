@@ -127,7 +127,9 @@ CREATE TABLE need (
     clip INTEGER NOT NULL REFERENCES clip (number),
     PRIMARY KEY (job, clip)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX need_by_clip ON need (clip)"""
+CREATE INDEX need_by_clip ON need (clip);
+CREATE INDEX idempotency_by_age ON idempotency (created);
+CREATE INDEX event_deleted ON event (seq) WHERE kind = 'deleted'"""
 
 
 @dataclass(slots=True)
