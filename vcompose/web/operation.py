@@ -161,12 +161,7 @@ def language(request: web.Request) -> Language:
 
 def answer(document: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A document as a response."""
-    return web.Response(
-        text=wire.text(document),
-        status=status,
-        content_type="application/json",
-        headers={"Vary": "Accept-Language", **(headers or {})},
-    )
+    return answer_text(wire.text(document), status=status, headers=headers)
 
 
 def answer_text(text: str, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
