@@ -95,7 +95,7 @@ class Hub:
 
     def pulse(self, job: Job) -> None:
         """Nothing was committed, but the job lives: its speed and the time left, under its last number."""
-        change = Change(kind="job", seq=job.seq, id=job.id, job=job)
+        change = Change(kind="job", seq=job.seq, id=job.id, job=job, pulse=True)
         for subscription in self._subscriptions:
             subscription.offer(change, progress=True)
 

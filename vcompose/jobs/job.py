@@ -62,12 +62,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One committed change: the job as it was just after it, or (``job`` None) that it was deleted."""
+    """One committed change: the job as it was just after it, or (``job`` None) that it was deleted.
+
+    A ``pulse`` is no change: the job lives, and its speed and time left are news under its last number.
+    """
 
     kind: Literal["job", "deleted"]
     seq: int
     id: str
     job: Job | None
+    pulse: bool = False
 
 
 class JobError(Exception):

@@ -78,7 +78,7 @@ def check_count(clips: Sequence[object]) -> None:
 
 def parse_size(text: str) -> Size:
     """``1920x1080`` as a size. Raises CompositionError (``bad_size``)."""
-    match = re.fullmatch(r"(\d{1,5})[xX\u00d7](\d{1,5})", text.strip())
+    match = re.fullmatch(r"([0-9]{1,5})[xX\u00d7]([0-9]{1,5})", text.strip())
     if match is None:
         raise CompositionError(f"{text!r} is no size: write it like 1920x1080", code="bad_size")
     size = Size(int(match[1]), int(match[2]))
@@ -99,7 +99,7 @@ def parse_rate(text: str) -> Fraction:
     """``25``, ``29.97`` or ``30000/1001`` as pictures a second. Raises CompositionError (``bad_fps``)."""
     rate = Fraction(0)
     # no exponents: a short text would be a number of a million digits
-    if re.fullmatch(r"\d{1,6}(\.\d{1,6})?|\d{1,6}/[1-9]\d{0,5}", text.strip()):
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?|[0-9]{1,6}/[1-9][0-9]{0,5}", text.strip()):
         rate = Fraction(text.strip()).limit_denominator(1001)
     if not 1 <= rate <= FASTEST:
         raise CompositionError(

@@ -113,7 +113,8 @@ async def get_composition(call: Call[JobPoll, None]) -> web.StreamResponse:
         job = await call.service.wait_for_job(name, call.query.after, call.query.wait)
     else:
         job = await call.service.job(name)
-    if f'"{job.seq}"' in re.findall(r'"[^"]*"', call.request.headers.get("If-None-Match", "")):
+    known = call.request.headers.get("If-None-Match", "")
+    if known.strip() == "*" or f'"{job.seq}"' in re.findall(r'"[^"]*"', known):
         return web.Response(status=304, headers={"ETag": f'"{job.seq}"', "Vary": "Accept-Language"})
     return _job(call, job)
 

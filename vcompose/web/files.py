@@ -51,11 +51,21 @@ async def send(request: web.Request, path: Path, name: str, media: str, *, attac
         raise Fault("not_found", "the file is no longer there") from error
     etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'  # as the response below names it
     wanted = request.headers.get(hdrs.IF_MATCH)
-    if wanted is not None and wanted.strip() != "*" and etag not in re.findall(r'"[^"]*"', wanted):
+    if wanted is not None:
+        same = wanted.strip() == "*" or etag in re.findall(r'"[^"]*"', wanted)
+    else:
+        unmodified = request.if_unmodified_since
+        same = unmodified is None or int(status.st_mtime) <= unmodified.timestamp()
+    if not same:
         raise Fault("precondition_failed", "the file is not the one that you have: take it anew")
     known = request.headers.get(hdrs.IF_NONE_MATCH)
+    passed_over: set[str] = {hdrs.ACCEPT_ENCODING}  # a packed twin beside the file is not the file
     if known is None or (known.strip() != "*" and etag not in re.findall(r'"[^"]*"', known)):
-        request = _ranged(request, status.st_size, etag)
+        passed_over |= _checked(request, status.st_size, etag)
+    headers = request.headers.copy()
+    for name_of in passed_over:
+        headers.popall(name_of, None)
+    request = request.clone(headers=headers)
     response = _Sent(path)
     response.content_type = media
     response.headers[hdrs.CONTENT_DISPOSITION] = disposition(name, attach=attach)
@@ -65,20 +75,18 @@ async def send(request: web.Request, path: Path, name: str, media: str, *, attac
     return response
 
 
-def _ranged(request: web.Request, size: int, etag: str) -> web.Request:
-    """The request, its range proven. A range of several parts, of another unit or of another file is passed over: the
-    whole is sent.
+def _checked(request: web.Request, size: int, etag: str) -> set[str]:
+    """Check the range; gives the headers to pass over: a range of several parts, of another unit or of another file is
+    none, and the whole is sent. Raises Fault (``range_not_satisfiable``).
     """
     asked = request.headers.get(hdrs.RANGE)
     if asked is None:
-        return request
+        return set()
     match = _RANGE.fullmatch(asked.strip())
     condition = request.headers.get(hdrs.IF_RANGE)
     other = condition is not None and condition.strip() != etag and condition.lstrip()[:1] in {'"', "W"}
     if match is None or other:
-        headers = request.headers.copy()
-        del headers[hdrs.RANGE]
-        return request.clone(headers=headers)
+        return {hdrs.RANGE}
     first, last, suffix = match.groups()
     beyond = int(suffix) == 0 if suffix is not None else int(first) >= size or (last != "" and int(last) < int(first))
     if beyond or size == 0:
@@ -87,7 +95,7 @@ def _ranged(request: web.Request, size: int, etag: str) -> web.Request:
             f"the file has {size} bytes, and that range holds none of them",
             headers={hdrs.CONTENT_RANGE: f"bytes */{size}", hdrs.ACCEPT_RANGES: "bytes"},
         )
-    return request
+    return set()
 
 
 def disposition(name: str, *, attach: bool) -> str:

@@ -99,6 +99,7 @@ class _Writer:
         self._subscription = subscription
         self._job = job
         self._known: dict[str, int] = {}
+        self._told = 0
         self._transport = call.request.transport
 
     async def run(self) -> None:
@@ -125,7 +126,7 @@ class _Writer:
         transport = self._transport
         # the whole message lies in the buffer by now: only the wait for its going was given up
         while transport is not None and (left := transport.get_write_buffer_size()) > _BUFFER:
-            await asyncio.sleep(self._call.options.send)
+            await asyncio.sleep(self._call.options.send / 2)
             if transport.get_write_buffer_size() >= left:
                 raise TimeoutError
 
@@ -141,13 +142,17 @@ class _Writer:
                 yield wire.heartbeat()
                 continue
             for change in changes:
-                if change.seq >= self._known.get(change.id, 0):
+                if self._is_news(change):
                     yield wire.message(change, language, prefix)
-                if change.job is None or change.job.ended:
-                    self._known.pop(change.id, None)
+
+    def _is_news(self, change: Change) -> bool:
+        """Whether a change is not part of what was told at the beginning already."""
+        if change.pulse:
+            return change.seq >= self._known.get(change.id, 0)
+        return change.seq > max(self._told, self._known.get(change.id, 0))
 
     async def _begin(self) -> AsyncIterator[str | Change]:
-        """A snapshot, or what was missed. What was older than that is not told."""
+        """A snapshot, or what was missed. What is older than that is not told again."""
         service = self._call.service
         since = self._call.query.since
         seq = await service.sequence()
@@ -156,8 +161,8 @@ class _Writer:
                 for change in changes:
                     since = change.seq
                     if self._job is None or change.id == self._job:
-                        self._known[change.id] = change.seq
                         yield change
+            self._told = since
             return
         jobs: list[Job] = []
         if self._job is not None:
@@ -167,6 +172,7 @@ class _Writer:
             made = await service.jobs(states=[State.PROCESSING], limit=_SHOWN)
             newest = await service.jobs(limit=_SHOWN)
             jobs = list({job.id: job for job in (*newest.jobs, *made.jobs)}.values())
+        self._told = seq
         self._known = {job.id: job.seq for job in jobs}
         yield wire.snapshot(seq, jobs, self._call.language, self._call.options.prefix)
 
