@@ -44,10 +44,10 @@ def living(folder: Path) -> list[int]:
     for path in sorted(folder.glob("[0-9]*")):
         try:
             started, noted_boot = path.read_text(encoding="ascii").split()
-            pid = int(path.name)
+            pid, since = int(path.name), float(started)
         except (OSError, ValueError):
             continue
-        if noted_boot == boot() and _ours(pid, float(started), folder.parent):
+        if noted_boot == boot() and _ours(pid, since, folder.parent):
             found.append(pid)
     return found
 
@@ -62,7 +62,8 @@ def clear(folder: Path) -> None:
 def _ours(pid: int, started: float, beneath: Path) -> bool:
     with contextlib.suppress(psutil.Error):
         leader = psutil.Process(pid)
-        return abs(leader.create_time() - started) < 0.05 and leader.status() != psutil.STATUS_ZOMBIE
+        if leader.status() != psutil.STATUS_ZOMBIE:  # nobody reaps it, and it does nothing any more
+            return abs(leader.create_time() - started) < 0.05
     return any(_member(process, pid, beneath) for process in psutil.process_iter())
 
 
