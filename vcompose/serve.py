@@ -91,9 +91,13 @@ def serve(
                 slow_request=slow_request, log=log, ffmpeg=ffmpeg, ffprobe=ffprobe, allow_old_ffmpeg=allow_old_ffmpeg,
             )  # fmt: skip
             options = _options(settings)
-        except ValidationError:
-            raise
-        except (OSError, tomllib.TOMLDecodeError, BadSettings) as error:
+        except ValidationError as error:
+            unknown = [str(one["loc"][0]) for one in error.errors() if one["type"] == "extra_forbidden"]
+            if not unknown:
+                raise
+            _say(f"the settings' file names what is no setting: {', '.join(unknown)}")
+            raise typer.Exit(BAD_USAGE) from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, BadSettings) as error:
             _say(f"the settings cannot be used: {error}")
             raise typer.Exit(BAD_USAGE) from error
         logs.log_to(sys.stderr, as_json=settings.log == "json" or (settings.log == "auto" and not sys.stderr.isatty()))

@@ -66,7 +66,9 @@ class Incoming:
 
         def put() -> None:
             self._hash.update(block)
-            self._file.write(block)
+            rest = memoryview(block)
+            while rest:  # a disk that is nearly full may take a part
+                rest = rest[self._file.write(rest) :]
 
         await self._thread(put)
 

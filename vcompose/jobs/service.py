@@ -311,6 +311,9 @@ async def open_service(
         completed = await store.ids([State.COMPLETED])
         strays += await asyncio.to_thread(folders.sweep_films, completed | living)
         strays += await shelf.sweep()
+        for clip in await shelf.unreadable():
+            with contextlib.suppress(ClipError):
+                await shelf.look_again(clip, await probe(shelf.path(clip), tools, name=clip.name))
         log.info("opened", folder=str(folder), resumed=len(resumed), orphans=orphans, strays=strays)
         scheduler = Scheduler(store, execution, hub, at_once=limits.jobs or usual_parallel())
         scheduler.start(resumed)

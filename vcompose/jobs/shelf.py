@@ -66,6 +66,7 @@ class Shelf:
         self._clock = clock
         # a clip's row never changes; whether it is still there is asked where it matters, in the transaction
         self._cache: OrderedDict[str, StoredClip] = OrderedDict()
+        self._deletions = 0
 
     async def add(self, part: Path, *, name: str, size: int, sha256: str, clip: Clip) -> StoredClip:
         """Put a received file on the shelf; its bytes are on the disk already, and ``part`` is gone afterwards."""
@@ -105,10 +106,11 @@ class Shelf:
         """Raises NoSuchClip."""
         if (known := self._cache.get(clip)) is not None:
             return known
+        before = self._deletions
         row = await one(self._database.reader, f"SELECT {_COLUMNS} FROM clip WHERE id = ?", clip)  # noqa: S608
         if row is None:
             raise NoSuchClip(clip)
-        return self._remembered(_stored(row))
+        return self._remembered(_stored(row), before)
 
     async def clips(self, *, before: int | None, limit: int) -> ClipPage:
         """Clips, newest first; ``before`` is a page's cursor."""
@@ -127,19 +129,22 @@ class Shelf:
         """Probed clips by id, with the paths of their files; those that are not there are left out."""
         known = {clip: self._cache[clip] for clip in ids if clip in self._cache}
         asked = listed([clip for clip in ids if clip not in known])
+        before = self._deletions
         rows = await self._database.reader.execute_fetchall(
             f"SELECT {_COLUMNS} FROM clip WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608
             (asked,),
         )
         for row in rows:
-            known[str(row[0])] = self._remembered(_stored(tuple(row)))
+            known[str(row[0])] = self._remembered(_stored(tuple(row)), before)
         return {
             clip: replace(_read(stored.looked), name=stored.name, path=str(self._place(stored.sha256)))
             for clip, stored in known.items()
         }
 
-    def _remembered(self, clip: StoredClip) -> StoredClip:
-        self._cache[clip.id] = clip
+    def _remembered(self, clip: StoredClip, deletions: int) -> StoredClip:
+        """The clip, kept for the next time unless one was deleted since it was asked for: it might be this one."""
+        if deletions == self._deletions:
+            self._cache[clip.id] = clip
         if len(self._cache) > _CACHED:
             self._cache.popitem(last=False)
         return clip
@@ -169,10 +174,31 @@ class Shelf:
 
         def committed(place: Path | None) -> None:
             self._cache.pop(clip, None)
+            self._deletions += 1
             if place is not None:
                 place.unlink(missing_ok=True)
 
         await self._database.write(work, committed, alone=True)
+
+    async def unreadable(self) -> list[StoredClip]:
+        """Clips of which another version of vcompose wrote what was found, in a form that this one cannot read."""
+        found: list[StoredClip] = []
+        async with self._database.reader.execute(f"SELECT {_COLUMNS} FROM clip") as rows:  # noqa: S608
+            async for row in rows:
+                try:
+                    read_clip(_stored(tuple(row)).looked)
+                except ValueError:
+                    found.append(_stored(tuple(row)))
+        return found
+
+    async def look_again(self, clip: StoredClip, found: Clip) -> None:
+        """Write down what was found in a clip now."""
+        looked = clip_text(replace(found, name="", path="", identity=CONTENT + clip.sha256))
+
+        async def work(db: aiosqlite.Connection) -> None:
+            await db.execute("UPDATE clip SET looked = ? WHERE sha256 = ?", (looked, clip.sha256))
+
+        await self._database.write(work)
 
     async def sweep(self) -> int:
         """Remove files that no clip stands for (a server died between file and row); gives how many."""

@@ -44,7 +44,8 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         seconds = time.monotonic() - begun
         route = _route(request)
         request.app[METRICS].request(request.method, route, status, seconds)
-        waited = bool(request.query.get("wait")) or route.endswith(("/output", "/content", "/ws"))
+        # what takes as long as the client wants it to
+        waited = bool(request.query.get("wait")) or route.endswith(("/output", "/content", "/ws")) or _uploads(request)
         slow = seconds > request.app[OPTIONS].slow and not waited
         told = log.warning if slow and status < 499 else log.info
         told(
@@ -56,6 +57,10 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
             milliseconds=round(seconds * 1000, 1),
             **({"job": job} if (job := request.match_info.get("job")) else {}),
         )
+
+
+def _uploads(request: web.Request) -> bool:
+    return request.method == "POST" and request.path.endswith("/clips")
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:

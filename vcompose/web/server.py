@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,8 @@ from vcompose.web.problems import preferred
 log = structlog.get_logger("vcompose.web")
 
 _BACKLOG: Final = 1024
+_UNREAD_SECONDS: Final = 600
+"""A paused player reads nothing for a while, and asks again when its connection is gone."""
 Expecting = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
@@ -40,6 +43,14 @@ class _Connection(web.RequestHandler):
     """One connection. What its parser refuses is answered like everything else, and no stranger writes traces."""
 
     __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Have the kernel end a connection whose reader takes nothing for long: a film's would be held for ever."""
+        super().connection_made(transport)
+        raw = transport.get_extra_info("socket")
+        if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with contextlib.suppress(OSError):  # no TCP
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_SECONDS * 1000)
 
     def handle_error(
         self,
