@@ -27,7 +27,7 @@ from vcompose.jobs.scheduler import Scheduler
 from vcompose.jobs.shelf import ClipPage, Shelf, StoredClip
 from vcompose.jobs.store import Store
 from vcompose.media.child import end_orphans
-from vcompose.media.errors import ClipError
+from vcompose.media.errors import ClipError, MediaError
 from vcompose.media.estimate import expected_size
 from vcompose.media.executor import usual_parallel
 from vcompose.media.film import produce
@@ -312,8 +312,11 @@ async def open_service(
         strays += await asyncio.to_thread(folders.sweep_films, completed | living)
         strays += await shelf.sweep()
         for clip in await shelf.unreadable():
-            with contextlib.suppress(ClipError):
+            try:
                 await shelf.look_again(clip, await probe(shelf.path(clip), tools, name=clip.name))
+            except MediaError as error:
+                shelf.put_aside(clip)
+                log.warning("clip_unreadable", clip=clip.id, code=error.code, detail=error.detail)
         log.info("opened", folder=str(folder), resumed=len(resumed), orphans=orphans, strays=strays)
         scheduler = Scheduler(store, execution, hub, at_once=limits.jobs or usual_parallel())
         scheduler.start(resumed)

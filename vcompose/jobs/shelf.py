@@ -67,6 +67,7 @@ class Shelf:
         # a clip's row never changes; whether it is still there is asked where it matters, in the transaction
         self._cache: OrderedDict[str, StoredClip] = OrderedDict()
         self._deletions = 0
+        self._aside: set[str] = set()
 
     async def add(self, part: Path, *, name: str, size: int, sha256: str, clip: Clip) -> StoredClip:
         """Put a received file on the shelf; its bytes are on the disk already, and ``part`` is gone afterwards."""
@@ -108,7 +109,7 @@ class Shelf:
             return known
         before = self._deletions
         row = await one(self._database.reader, f"SELECT {_COLUMNS} FROM clip WHERE id = ?", clip)  # noqa: S608
-        if row is None:
+        if row is None or clip in self._aside:
             raise NoSuchClip(clip)
         return self._remembered(_stored(row), before)
 
@@ -121,7 +122,7 @@ class Shelf:
             )
         )
         return ClipPage(
-            clips=tuple(_stored(tuple(row)[:-1]) for row in rows[:limit]),
+            clips=tuple(_stored(tuple(row)[:-1]) for row in rows[:limit] if str(row[0]) not in self._aside),
             next=int(rows[limit - 1][-1]) if len(rows) > limit else None,
         )
 
@@ -135,7 +136,8 @@ class Shelf:
             (asked,),
         )
         for row in rows:
-            known[str(row[0])] = self._remembered(_stored(tuple(row)), before)
+            if str(row[0]) not in self._aside:
+                known[str(row[0])] = self._remembered(_stored(tuple(row)), before)
         return {
             clip: replace(_read(stored.looked), name=stored.name, path=str(self._place(stored.sha256)))
             for clip, stored in known.items()
@@ -199,6 +201,10 @@ class Shelf:
             await db.execute("UPDATE clip SET looked = ? WHERE sha256 = ?", (looked, clip.sha256))
 
         await self._database.write(work)
+
+    def put_aside(self, clip: StoredClip) -> None:
+        """A clip that cannot be read by this version: it is as if it were not there, but can be deleted."""
+        self._aside.add(clip.id)
 
     async def sweep(self) -> int:
         """Remove files that no clip stands for (a server died between file and row); gives how many."""
