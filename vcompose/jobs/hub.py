@@ -80,21 +80,26 @@ class Hub:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
-        self._states: dict[str, State] = {}
+        self._states: dict[str, tuple[State, int]] = {}
         self._closed = False
 
     def publish(self, change: Change) -> bool:
         """A change was committed; tells whether it is more than progress."""
-        known = self._states.pop(change.id, None)
+        known, _ = self._states.pop(change.id, (None, 0))
         progress = change.job is not None and change.job.state is known
         if change.job is not None and not change.job.ended:
-            self._states[change.id] = change.job.state
+            self._states[change.id] = change.job.state, change.seq
         for subscription in self._subscriptions:
             subscription.offer(change, progress=progress)
         return not progress
 
     def pulse(self, job: Job) -> None:
-        """Nothing was committed, but the job lives: its speed and the time left, under its last number."""
+        """Nothing was committed, but the job lives: its speed and the time left, under its last number.
+
+        Under no older one: a cancel may have been wished for since.
+        """
+        if self._states.get(job.id) != (job.state, job.seq):
+            return
         change = Change(kind="job", seq=job.seq, id=job.id, job=job, pulse=True)
         for subscription in self._subscriptions:
             subscription.offer(change, progress=True)
