@@ -16,10 +16,12 @@ let busy = false;
 let saying = ""; // a sentence's key, or a Problem
 let insisted = false; // whether "Compose" was pressed with too few clips
 let accepted = () => {};
+let uploading = () => false;
 
-/** onAccepted(job) is called with each accepted job. */
-export function start(onAccepted) {
+/** onAccepted(job) is called with each accepted job; isUploading() tells whether clips are still on their way. */
+export function start(onAccepted, isUploading) {
   accepted = onAccepted;
+  uploading = isUploading;
   byId("compose").onclick = compose;
   byId("clear").onclick = () => {
     entries = [];
@@ -34,7 +36,8 @@ export function prefill(library) {
   ready = true;
   const known = new Map(library.map((clip) => [clip.id, clip]));
   let chosen = remembered().filter((id) => known.has(id)).map((id) => known.get(id));
-  if (!chosen.length && library.length >= 2) chosen = library.slice(-MOST_PREFILLED).reverse();
+  // a small library is the film that is meant; of a large one nobody can tell
+  if (!chosen.length && library.length >= 2 && library.length <= MOST_PREFILLED) chosen = [...library].reverse();
   if (!entries.length) entries = chosen.map((clip) => ({ clip }));
   render();
 }
@@ -132,6 +135,13 @@ async function compose() {
   if (insisted) {
     render();
     announce(say("tooFew"));
+    return;
+  }
+  if (uploading()) {
+    // a film without the clips that are still coming is not the one that is meant
+    saying = "uploadsFirst";
+    render();
+    announce(say(saying));
     return;
   }
   const clips = entries.map((entry) => ({ clip: entry.clip.id }));

@@ -21,9 +21,12 @@ export function start(onRenamed) {
     event.target.value = ""; // so that the same file may be chosen again
   };
   addEventListener("beforeunload", (event) => {
-    if (uploads.some((one) => one.state !== "failed")) event.preventDefault();
+    if (uploading()) event.preventDefault();
   });
 }
+
+/** Whether clips are still on their way. */
+export const uploading = () => uploads.some((one) => one.state !== "failed");
 
 export async function load() {
   clips = await api.clips();
@@ -129,7 +132,7 @@ function view(one) {
 function show({ file, state, sent, problem, view }) {
   const { name, size } = file;
   const failed = state === "failed";
-  const part = size ? (100 * sent) / size : 100;
+  const part = state === "waiting" ? 0 : size ? (100 * sent) / size : 100;
   view.bar.hidden = failed;
   view.bar.value = part;
   view.bar.setAttribute("aria-label", say("uploadOf", { name }));

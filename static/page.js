@@ -45,7 +45,7 @@ async function load() {
 }
 
 library.start(jobs.render);
-film.start(jobs.accept);
+film.start(jobs.accept, library.uploading);
 jobs.start();
 byId("language").onchange = (event) => {
   chooseLanguage(event.target.value);

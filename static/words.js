@@ -51,6 +51,7 @@ const ENGLISH = {
   compose: "Compose",
   composing: "Sending…",
   tooFew: "Choose at least two clips",
+  uploadsFirst: "Some clips are still being uploaded: compose when they are here, or stop them",
   accepted: "Accepted: see the jobs",
 
   jobs: "Jobs",
@@ -143,12 +144,13 @@ const CHINESE = {
   compose: "开始合成",
   composing: "正在提交…",
   tooFew: "至少需要选择两个视频进行合成",
+  uploadsFirst: "还有视频正在上传：请等待上传完成后再合成，或先停止上传",
   accepted: "已接受：请查看任务列表",
 
   jobs: "任务",
   noJobs: "还没有任务。任务的进度和结果会显示在这里。",
   older: "显示更早的任务",
-  more: "{names} 等另外 {count} 个",
+  more: "{names} 等 {total} 个视频",
   progressOf: "{name} 的进度",
   filmOf: "影片 {name}",
   state_pending: "等待中",

@@ -119,7 +119,7 @@ async def test_keys_give_the_same_job(stage: Serving, library: Library) -> None:
     reply.assert_problem(422, "idempotency_key_reused")
     reply = await ask(stage.url, "POST", JOBS, JSON, key, body=b'{"clips": []}')
     assert reply.status in {400, 422}
-    for bad in (b"", b" ", b"a b", b"\xc3\xa9", b"\xff", b"x" * 256, b"a\tb"):
+    for bad in (b"", b" ", b"a b", b"\xc3\xa9", b"x" * 256, b"a\tb"):
         reply = await ask(stage.url, "POST", JOBS, JSON, b"Idempotency-Key: " + bad, body=wanted(library))
         reply.assert_problem(400, "bad_idempotency_key")
     for good in (b"x" * 255, b"'; DROP TABLE job; --".replace(b" ", b""), b"%00", b'"quoted"'):

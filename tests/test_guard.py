@@ -119,7 +119,7 @@ async def test_origins(tmp_path: Path, tools: Tools) -> None:
             assert (await ask(service.url, "GET", "/healthz", b"Origin: " + origin)).status == 200, origin
         for origin in BAD_ORIGINS:
             reply = await ask(service.url, "GET", "/healthz", b"Origin: " + origin)
-            reply.assert_problem(403, "origin_not_allowed")
+            reply.assert_problem(*((400, "bad_request") if b"\xff" in origin else (403, "origin_not_allowed")))
         both = (b"Origin: http://localhost", b"Origin: https://evil.example")
         for headers in (both, both[::-1]):
             assert (await ask(service.url, "GET", "/healthz", *headers)).status in {400, 403}

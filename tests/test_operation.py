@@ -246,8 +246,15 @@ async def test_a_body_that_nobody_asked_for_does_no_harm(service: Serving) -> No
 
 
 async def test_problems_speak_the_readers_language(service: Serving) -> None:
-    for wanted, language in (("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("en, zh;q=0.1", "en"), ("de", "en"), ("\xff", "en"),
-                             ("zh-Hant", "zh"), ("en;q=0,zh;q=0.001", "zh"), ("a" * 5000, "en")):  # fmt: skip
+    for wanted, language in (
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("en, zh;q=0.1", "en"),
+        ("de", "en"),
+        ("\xc3\xa9", "en"),
+        ("zh-Hant", "zh"),
+        ("en;q=0,zh;q=0.001", "zh"),
+        ("a" * 5000, "en"),
+    ):
         line = b"Accept-Language: " + wanted.encode("latin-1")
         reply = await ask(service.url, "POST", PLAN, JSON, line, body=b'{"clips": []}')
         problem = reply.assert_problem(400, "too_few_clips")

@@ -22,7 +22,7 @@ from vcompose.web.problems import KINDS, Kind, Language, kind, preferred, senten
 
 PACKAGE: Final = Path(vcompose.__file__).parent
 CHINESE: Final = re.compile(r"[\u4e00-\u9fff]")
-PLACES: Final = {"clip", "state", "limit", "detail"}
+PLACES: Final = {"clip", "state", "limit", "detail", "where"}
 NOT_PROBLEMS: Final = {"Reason", "StoreError"}
 """What has codes of its own: the reasons of a plan are no problems, and without its data no server answers."""
 
@@ -47,7 +47,7 @@ STATUSES: Final[Mapping[int, str]] = {
     426: "upgrade_required",
     429: "too_many_requests",
     431: "header_too_large",
-    500: "internal_error media_error step_failed ffmpeg_failed stalled timeout no_process pictures_missing "
+    500: "internal_error clip_lost media_error step_failed ffmpeg_failed stalled timeout no_process pictures_missing "
     "clip_changed verification_failed place_gone output_not_writable bad_output server_died job_error fenced "
     "cancel_wished",
     503: "stopping busy tool_missing tool_too_old tool_broken not_ready",
@@ -294,8 +294,8 @@ def test_limits() -> None:
 
 
 def test_details() -> None:
-    told = sentence("bad_request", "clips: a list is wanted", Language.ZH, {"detail": "another"})
-    assert told == "请求内容不符合要求（clips: a list is wanted），请修改后重试"
+    told = sentence("bad_json", "clips: a list is wanted", Language.ZH, {"detail": "another"})
+    assert told == "请求正文不是有效的 JSON（clips: a list is wanted），请修改后重试"
 
 
 HOSTILE: Final = (
@@ -305,7 +305,7 @@ HOSTILE: Final = (
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("code", ["undecodable", "too_large", "bad_request", "wrong_state"])
+@pytest.mark.parametrize("code", ["undecodable", "too_large", "bad_json", "wrong_state"])
 def test_what_strangers_write_is_text(code: str, name: str) -> None:
     place = next(iter(holes(KINDS[code].detail_zh)))
     told = sentence(code, name, Language.ZH, dict.fromkeys(PLACES, name))

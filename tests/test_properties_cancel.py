@@ -1,4 +1,7 @@
-"""Property 7: a cancel succeeds exactly while there is something to cancel, and everybody tells of it alike."""
+"""Property 7: a cancel succeeds exactly while there is something to cancel, and everybody tells of it alike.
+
+And the part of property 4 that it rests on: a wish to cancel that was committed is no longer overtaken.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scripted import AT_ONCE, Library, Scripted, few, play, staged
 from serving import Serving, serving
 from witness import one_story, witnessed
 
+from vcompose.jobs.database import open_database
+from vcompose.jobs.job import CancelWished, Failure, Job, Output
 from vcompose.jobs.lifecycle import State
+from vcompose.jobs.store import Store
+
+FILM = Output(filename="film.mp4", bytes=1000, duration=2.0)
+BROKEN = Failure(code="ffmpeg_failed", detail="beach.mp4 could not be used")
 
 ONE_AT_ONCE = replace(AT_ONCE, jobs=1)
 
@@ -186,3 +196,42 @@ async def until(service: Serving, job: str, wanted: Callable[[State], bool]) -> 
 
 async def test_property_7_a_cancel_of_what_is_not_there(service: Serving) -> None:
     assert (await cancels(service, "j_nothing", 1))[0][0] == 404
+
+
+@example(succeeds=True, at_once=False, percents=[])
+@example(succeeds=False, at_once=False, percents=[30])
+@example(succeeds=True, at_once=True, percents=[99])
+@given(succeeds=st.booleans(), at_once=st.booleans(), percents=st.lists(st.integers(0, 99), max_size=3))
+@few(6)
+def test_property_4_a_wish_to_cancel_wins_over_every_other_end(
+    tmp_path_factory: pytest.TempPathFactory, succeeds: bool, at_once: bool, percents: list[int]
+) -> None:
+    """Success and failure are refused once the wish is written, also in the same transaction; a restart cancels."""
+    folder = tmp_path_factory.mktemp("wish")
+
+    async def scene() -> None:
+        async with open_database(folder) as database:
+            store = Store(database, lambda change: None)
+            job = (await store.accept("{}")).id
+            assert await store.claim() is not None
+            for percent in percents:
+                await store.record_progress(job, 1, percent, "encoding")
+
+            async def end() -> Job:
+                return await (store.complete(job, 1, FILM) if succeeds else store.fail(job, 1, BROKEN))
+
+            if at_once:
+                wished, ended = await asyncio.gather(store.wish_cancel(job), end(), return_exceptions=True)
+            else:
+                wished = await store.wish_cancel(job)
+                (ended,) = await asyncio.gather(end(), return_exceptions=True)
+            assert isinstance(wished, Job)
+            assert isinstance(ended, CancelWished)
+            now = await store.job(job)
+            assert (now.state, now.wish) == (State.PROCESSING, True)
+        async with open_database(folder) as database:
+            store = Store(database, lambda change: None)
+            assert not await store.resume()
+            assert (await store.job(job)).state is State.CANCELLED
+
+    play(scene())

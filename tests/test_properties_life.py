@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import tempfile
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -51,8 +52,7 @@ FILM: Final = Output(filename="film.mp4", bytes=1000, duration=2.0)
 BROKEN: Final = Failure(code="ffmpeg_failed", detail="beach.mp4 could not be used", clip="c_1")
 
 WHICH: Final = st.integers(0, 5)
-"""Which of those that there are."""
-
+MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of commits need no disk
 LEGAL: Final = {
     (None, State.PENDING),
     (State.PENDING, State.PROCESSING),
@@ -74,7 +74,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         self.told: list[Change] = []
         self.states: dict[str, list[State]] = {}
         self.percents: dict[str, int] = {}
@@ -89,10 +89,7 @@ class Life(RuleBasedStateMachine):
         self.run(self._open())
 
     def run(self, work: Awaitable[_T]) -> _T:
-        async def bounded() -> _T:
-            return await asyncio.wait_for(work, 20)
-
-        return self.loop.run_until_complete(bounded())
+        return self.loop.run_until_complete(asyncio.wait_for(work, 20))
 
     async def _open(self) -> None:
         self.stack = contextlib.AsyncExitStack()
@@ -126,11 +123,9 @@ class Life(RuleBasedStateMachine):
         """Whether an attempt may write."""
         return job not in self.gone and self.state(job) is State.PROCESSING and self.attempts[job] == attempt
 
-    def users(self, clip: str) -> list[str]:
-        """The living jobs that need a clip."""
-        return [
-            j for j, needs in self.needs.items() if clip in needs and j not in self.gone and self.state(j) not in ENDED
-        ]
+    def living(self) -> list[str]:
+        """The jobs that something can still happen to."""
+        return [job for job in self.order if job not in self.gone and self.state(job) not in ENDED]
 
     @initialize(target=clips)
     def one_clip(self) -> str:
@@ -154,7 +149,7 @@ class Life(RuleBasedStateMachine):
         if clip in self.gone:
             with pytest.raises(NoSuchClip):
                 self.run(self.shelf.delete(clip))
-        elif users := self.users(clip):
+        elif users := [job for job in self.living() if clip in self.needs[job]]:
             with pytest.raises(ClipInUse) as caught:
                 self.run(self.shelf.delete(clip))
             assert any(job in str(caught.value) for job in users)
@@ -174,18 +169,12 @@ class Life(RuleBasedStateMachine):
     def submit(self, key: str | None, size: int, needs: list[str]) -> object:
         before = set(self.states)
         told = len(self.told)
-        missing = ""
-        job: Job | None
+        accept = self.store.accept(f"{{{size}}}", key=key, needs=needs)
         try:
-            job = self.run(self.store.accept(f"{{{size}}}", key=key, needs=needs))
-        except KeyReused:
-            assert key is not None
-            return multiple()
-        except ClipMissing as error:
-            missing = error.clip
-            job = None
-        if job is None:
-            assert missing in self.gone.intersection(needs)
+            job = self.run(accept)
+        except (KeyReused, ClipMissing) as error:
+            why = error.clip if isinstance(error, ClipMissing) else key
+            assert why in {key, *self.gone.intersection(needs)} - {None}
             assert len(self.told) == told
             return multiple()
         if job.id in before:
@@ -222,26 +211,21 @@ class Life(RuleBasedStateMachine):
         """A write by an attempt: made when it may write, else refused without a trace; one that ends the job otherwise
         than by a cancel is refused where a cancel was wished for.
         """
-        write: Awaitable[object]
-        match what:
-            case "begin":
-                write = self.store.begin(job, attempt)
-            case "progress":
-                write = self.store.record_progress(job, attempt, percent, "encoding")
-            case "step":
-                write = self.store.record_step(job, attempt, f"s{percent % 2}", 1.0, 10)
-            case "finish":
-                write = self.store.complete(job, attempt, FILM)
-            case "fail":
-                write = self.store.fail(job, attempt, BROKEN)
-            case _:
-                write = self.store.cancelled(job, attempt)
+        store = self.store
+        writes: dict[str, Callable[[], Awaitable[object]]] = {
+            "begin": lambda: store.begin(job, attempt),
+            "progress": lambda: store.record_progress(job, attempt, percent, "encoding"),
+            "step": lambda: store.record_step(job, attempt, f"s{percent % 2}", 1.0, 10),
+            "finish": lambda: store.complete(job, attempt, FILM),
+            "fail": lambda: store.fail(job, attempt, BROKEN),
+            "gone": lambda: store.cancelled(job, attempt),
+        }
         if self.works(job, attempt) and not (what in {"finish", "fail"} and job in self.wished):
-            self.run(write)
+            self.run(writes[what]())
             return True
         told, state = len(self.told), self.states[job][-1]
         with pytest.raises(CancelWished if self.works(job, attempt) else (Fenced, NoSuchJob)):
-            self.run(write)
+            self.run(writes[what]())
         assert len(self.told) == told
         assert self.state(job) is state
         return False
@@ -390,8 +374,7 @@ class Life(RuleBasedStateMachine):
                 "SELECT job.id, clip.id FROM need JOIN job ON job.number = job JOIN clip ON clip.number = clip"
             )
             needed = set(rows.fetchall())
-        living = {job for job in self.order if job not in self.gone and self.state(job) not in ENDED}
-        assert needed == {(job, clip) for job in living for clip in self.needs[job]}
+        assert needed == {(job, clip) for job in self.living() for clip in self.needs[job]}
 
     @invariant()
     def what_was_missed_can_be_replayed(self) -> None:
@@ -414,6 +397,6 @@ def test_property_4_whatever_happens_in_whatever_order_only_legal_transitions_ar
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )

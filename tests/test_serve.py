@@ -178,7 +178,9 @@ async def test_a_file_of_settings(tmp_path: Path) -> None:
     file = tmp_path / "vcompose.toml"
     file.write_text('url_prefix = "/films"\nhosts = ["films.example.org"]\nport = 1\n')
     async with server(tmp_path, "--config", str(file)) as one:
-        assert one.url.endswith("/films/")
+        async with Client(one.url) as films:
+            assert (await films._call("GET", "clips"))["items"] == []
+        assert "/films" in one.log.read_text()
     file.write_text("prot = 1\n")
     code, said = await refused("--config", str(file), "--data", str(tmp_path / "data"))
     assert code == 2

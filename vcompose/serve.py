@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import signal
 import sys
 import tomllib
@@ -21,7 +22,7 @@ from vcompose.jobs.service import Limits, Service, open_service
 from vcompose.library import tools_of
 from vcompose.settings import ServerSettings, server_settings
 from vcompose.web.application import build
-from vcompose.web.guard import host_name
+from vcompose.web.guard import ALWAYS, host_name
 from vcompose.web.operation import Options
 from vcompose.web.server import Address, listening
 
@@ -143,13 +144,27 @@ async def _serve(settings: ServerSettings, options: Options, *, samples: bool) -
             await _add_samples(service, settings.data)
         app = build(service, options, static=assets.static(), version=__version__)
         async with listening(app, Address(host=settings.host, port=settings.port)) as port:
-            shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-            sys.stdout.write(f"vcompose is at http://{shown}:{port}{settings.url_prefix}/\n")
+            sys.stdout.write(f"vcompose is at {_address(settings.host, port)}\n")
             sys.stdout.flush()
+            if settings.host not in ALWAYS and not settings.hosts:
+                _say("other machines will be refused until you name the host that they call it by: --hosts NAME")
+            if settings.url_prefix:
+                _say(f"its own addresses begin with {settings.url_prefix}: a proxy is expected to take that away")
             log.info("listening", host=settings.host, port=port, version=__version__)
             await stop.wait()
             log.info("stopping")
             await service.stop()
+
+
+def _address(host: str, port: int) -> str:
+    """Where a person on this machine finds it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}/"
+    if address.is_unspecified:
+        address = ipaddress.ip_address("::1" if address.version == 6 else "127.0.0.1")
+    return f"http://[{address}]:{port}/" if address.version == 6 else f"http://{address}:{port}/"
 
 
 async def _add_samples(service: Service, data: Path) -> None:

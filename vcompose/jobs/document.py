@@ -173,8 +173,10 @@ def treatments(plan: Plan, document: CompositionDocument) -> str:
     )
 
 
-def planned(plan: Plan, document: CompositionDocument, parallel: int) -> dict[str, Any]:
-    """A plan as it is told to whoever asks before composing; ``parallel`` steps are made at once."""
+def planned(plan: Plan, document: CompositionDocument, parallel: float) -> dict[str, Any]:
+    """A plan as it is told to whoever asks before composing; ``parallel`` steps are made at once,
+    fewer where this machine is slower than expected.
+    """
     told = wire.plan(plan)
     return {
         "duration": told["duration"],

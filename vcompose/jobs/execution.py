@@ -30,7 +30,7 @@ from vcompose.media import ledger
 from vcompose.media.command import tool_key
 from vcompose.media.composition import Composition
 from vcompose.media.errors import MediaError, StepError
-from vcompose.media.estimate import Report
+from vcompose.media.estimate import Report, cost
 from vcompose.media.executor import Executor, LocalExecutor
 from vcompose.media.film import Tell, flush, produce
 from vcompose.media.make import Emit, Made
@@ -124,6 +124,9 @@ class Execution:
                 return
             except MediaError as error:
                 outcome = _failure(job, error)
+            except ClipMissing as error:
+                detail = f"the server has lost the bytes of clip {error.clip}: upload it again, and compose with that"
+                outcome = Failure(code="clip_lost", detail=detail, clip=error.clip)
             except Exception:  # a fault of ours must end the job and be told, not stay "processing" for ever
                 log.exception("attempt_broken")
                 outcome = Failure(code="internal_error", detail="the server made a mistake; its log says which")
@@ -136,6 +139,13 @@ class Execution:
         wanted = document.read(job.composition)
         plan = await self.plan(wanted)
         await asyncio.to_thread(_prepare, folder, await self._store.steps(job.id), plan)
+        lost = [
+            part.clip
+            for part, one in zip(wanted.clips, plan.composition.clips, strict=True)
+            if not Path(one.path).is_file()
+        ]
+        if lost:
+            raise ClipMissing(lost[0])
         named = self._shared.folders.film(job.id)
         if named.exists():
             return _Film(named, plan)  # the server died between the film's name and its commit: it was verified
@@ -240,6 +250,7 @@ class _Recording:
             if isinstance(step, EncodeStep):
                 self._meter.encoded_seconds += float(step.frames / step.target.rate)
                 self._meter.encoding_seconds += made.seconds
+                self._meter.expected_seconds += cost(step)
         return made
 
 

@@ -11,8 +11,9 @@ from vcompose.jobs.lifecycle import State
 
 @dataclass(slots=True, kw_only=True)
 class Meter:
-    """Counted since the start: ended jobs by state, bytes of clips received and of films made, encoded seconds of
-    film and the wall seconds that took; ``speeds`` are the jobs' that are being made (seconds of film a second).
+    """Counted since the start: ended jobs by state, bytes of clips received and of films made, encoded seconds of film,
+    the wall seconds that took and those that were expected. ``live`` is each running job's speed (seconds of film a
+    second) and seconds left.
     """
 
     ended: Counter[State] = field(default_factory=Counter)
@@ -20,7 +21,13 @@ class Meter:
     bytes_made: int = 0
     encoded_seconds: float = 0.0
     encoding_seconds: float = 0.0
+    expected_seconds: float = 0.0
     live: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+    @property
+    def slowness(self) -> float:
+        """How much longer than expected encoding takes here, as far as it was seen."""
+        return self.encoding_seconds / self.expected_seconds if self.expected_seconds > 1.0 else 1.0
 
     def tell(self, job: Job) -> None:
         """A job changed."""

@@ -131,7 +131,9 @@ class Service:
 
     async def plan(self, wanted: CompositionDocument) -> dict[str, Any]:
         """What would be done, with the reasons; nothing is made. Raises WishRefused, ClipMissing."""
-        return document.planned(await self._execution.plan(wanted), wanted, self._shared.parallel)
+        return document.planned(
+            await self._execution.plan(wanted), wanted, self._shared.parallel / self._shared.meter.slowness
+        )
 
     async def submit(self, wanted: CompositionDocument, *, key: str | None = None) -> Job:
         """Accept a composition: it is on the disk when this returns, and will be made.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -32,6 +33,8 @@ STDERR_KEPT: Final = 16 * 1024
 """Bytes of stderr that are remembered, the last ones."""
 
 _PIPE: Final = 256 * 1024
+_ADDRESS: Final = re.compile(r"\[[^\]\n]* @ 0x[0-9a-f]+\] ?")
+"""Where in ffmpeg's memory something is: of no use to a person."""
 _GONE_SECONDS: Final = 5.0
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "AV_LOG_FORCE_NOCOLOR": "1"}
 
@@ -327,7 +330,7 @@ def succeeded(command: Command, ended: Ended) -> Ended:
     if ended.status < 0:
         with contextlib.suppress(ValueError):
             how = f"signal {signal.Signals(-ended.status).name}"
-    last = " / ".join(ended.stderr.splitlines()[-3:]) or "it said nothing"
+    last = _ADDRESS.sub("", " / ".join(ended.stderr.splitlines()[-3:])) or "it said nothing"
     raise ChildFailed(f"{_program(command)} failed with {how}: {last}", status=ended.status, stderr=ended.stderr)
 
 

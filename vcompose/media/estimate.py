@@ -70,7 +70,7 @@ def cost(step: Step) -> float:
             return _CHILD + float(step.length) * _COPIED_SECOND + 0.001 * len(step.pictures)
 
 
-def expected_seconds(plan: Plan, parallel: int) -> float:
+def expected_seconds(plan: Plan, parallel: float) -> float:
     """Roughly how long the making of a film takes, with so many steps at once."""
     seams = _CHILD * (1 + len(plan.clips))
     return sum(cost(step) for step in plan.steps[:-1]) / parallel + cost(plan.steps[-1]) + seams
@@ -99,6 +99,7 @@ class FilmProgress:
         self._lengths = {
             step.id: float(step.frames / step.target.rate) for step in plan.steps if isinstance(step, EncodeStep)
         } or {step.id: float(plan.length) for step in plan.steps}
+        self._kept: set[str] = set()
         self._begun = now
         self._floor = self._percent = floor
 
@@ -109,6 +110,8 @@ class FilmProgress:
     def finish(self, step: str, seconds: float) -> None:
         """A step took ``seconds``; 0 says that it was there already."""
         self._done[step] = 1.0
+        if seconds == 0 and step != VERIFY:
+            self._kept.add(step)
         if seconds > 0:
             kind = self._kinds[step]
             expected, took = self._spent.get(kind, (0.0, 0.0))
@@ -125,8 +128,11 @@ class FilmProgress:
         part = sum(weight * self._done[step] for step, weight in weights.items()) / whole
         self._percent = max(self._percent, min(99, self._floor + int(part * (100 - self._floor))))
         elapsed = now - self._begun
-        left = elapsed * (1 - part) / part if part > 0.02 and elapsed > 0.5 else None
-        made = sum(length * self._done[step] for step, length in self._lengths.items() if step in self._done)
+        # what an earlier attempt had made took no time now
+        kept = sum(weight for step, weight in weights.items() if step in self._kept) / whole
+        worked = part - kept
+        left = elapsed * (1 - part) / worked if worked > 0.02 and elapsed > 0.5 else None
+        made = sum(length * self._done[step] for step, length in self._lengths.items() if step not in self._kept)
         speed = made / elapsed if made > 0 and elapsed > 0.2 else None
         return Report(percent=self._percent, stage=self._stage(), speed=speed, seconds_left=left)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import PurePath
 from typing import Annotated, Final
 from urllib.parse import unquote
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import Field
 
@@ -21,6 +22,11 @@ from vcompose.web.operation import Answer, Call, NoQuery, Query, answer, idle_li
 
 _BLOCK: Final = 1 << 18
 _MOST_FIELDS: Final = 16
+_ODD: Final = (BadContentDispositionHeader, BadContentDispositionParam)
+_BROKEN: Final = (ValueError, RuntimeError, AssertionError, HttpProcessingError, web.RequestPayloadError, *_ODD)
+"""What the library raises for a form that is none, or warns of."""
+for _kind in _ODD:
+    warnings.filterwarnings("ignore", category=_kind)  # a stranger's words have no place on our stderr
 _MOST_FIELD: Final = 1 << 16
 
 _MEDIA: Final = {"MP4 or MOV": "video/mp4", "Matroska or WebM": "video/x-matroska", "AVI": "video/x-msvideo"}
@@ -126,7 +132,7 @@ async def _read(request: web.Request, read: Callable[[], Awaitable[bytes]]) -> b
 def _form_errors() -> Iterator[None]:
     try:
         yield
-    except (ValueError, RuntimeError, AssertionError, HttpProcessingError, web.RequestPayloadError) as error:
+    except _BROKEN as error:
         raise Fault("bad_multipart", "the multipart form is broken: send the file again", close=True) from error
 
 

@@ -49,8 +49,12 @@ def check(request: web.Request) -> None:
     host = _name(request.headers.get("Host", ""))
     if len(request.headers.getall("Host", [])) != 1 or host not in served:
         raise Fault(
-            "host_not_allowed", "this server is not known by that name: call it by its own, or have the operator add it"
+            "host_not_allowed",
+            "this server is not known by that name: call it by its own, or have the operator add it "
+            "(vcompose serve --hosts NAME)",
         )
+    if not all(map(_is_text, request.headers.values())):
+        raise Fault("bad_request", "a header of the request holds bytes that are no text", close=True)
     for origin in request.headers.getall("Origin", []):
         match = _ORIGIN.fullmatch(origin)
         if match is None or _name(match[1]) not in served:
@@ -73,6 +77,14 @@ def harden(response: web.StreamResponse) -> None:
     if response.status >= 400:
         response.headers.setdefault("Cache-Control", "no-store")
     response.headers["Server"] = "vcompose"
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a byte that was no UTF-8, in the library's disguise
+        return False
+    return True
 
 
 def host_name(text: str) -> str:

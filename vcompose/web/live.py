@@ -72,7 +72,7 @@ async def _watch(call: Call[Since, None], job: str | None) -> web.StreamResponse
     socket = web.WebSocketResponse(
         compress=False, heartbeat=_PING_SECONDS, timeout=1.0, max_msg_size=4096, writer_limit=4096
     )
-    if not socket.can_prepare(call.request):
+    if not call.request.headers.get("Sec-WebSocket-Key", "").isascii() or not socket.can_prepare(call.request):
         raise Fault("upgrade_required", "this address speaks WebSocket", headers={"Upgrade": "websocket"})
     await socket.prepare(call.request)
     _keep_small(call.request)

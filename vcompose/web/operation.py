@@ -4,6 +4,8 @@ The declaration is the single source: the request is validated by it, the answer
 ``/openapi.json`` can say nothing that the handlers do not do.
 """
 
+# ruff: noqa: RUF001 - Chinese punctuation is meant
+
 from __future__ import annotations
 
 import asyncio
@@ -40,6 +42,19 @@ OPTIONS: Final = web.AppKey("options", Options)
 
 
 _MOST_ISSUES: Final = 20
+_WHAT: Final = {
+    "extra_forbidden": ("there is no such field", "没有这个字段"),
+    "missing": ("it is missing", "缺少该字段"),
+    "string_type": ("it must be text", "应为文本"),
+    "float_type": ("it must be a number", "应为数字"),
+    "int_type": ("it must be a whole number", "应为整数"),
+    "int_parsing": ("it must be a whole number", "应为整数"),
+    "float_parsing": ("it must be a number", "应为数字"),
+    "list_type": ("it must be a list", "应为列表"),
+    "model_type": ("it must be an object", "应为对象"),
+    "model_attributes_type": ("it must be an object", "应为对象"),
+}
+"""Faults that are common, in words of ours: English and Chinese."""
 
 
 class Query(BaseModel):
@@ -234,11 +249,24 @@ def _invalid(what: str, error: ValidationError) -> Fault:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     code = "bad_json" if any(one["type"] == "json_invalid" for one in found) else "bad_request"
     # of the place only what stands in the document: the model's own parts are not the reader's
-    told = {(".".join(str(part) for part in one["loc"] if not set("[(") & set(str(part))), one["msg"]) for one in found}
-    issues = [wire.Issue(where=_plain(where), what=_plain(what)) for where, what in sorted(told)]
-    first = issues[0]
-    detail = f"{what} is not as it must be: {f'{first.where}: ' if first.where else ''}{first.what}"
-    return Fault(code, detail, errors=issues)
+    told = sorted(
+        {
+            (".".join(str(part) for part in one["loc"] if not set("[(") & set(str(part))), one["type"], one["msg"])
+            for one in found
+        }
+    )
+    issues = [
+        wire.Issue(where=_plain(where), what=_plain(_WHAT.get(kind, (message, ""))[0])) for where, kind, message in told
+    ]
+    first, (_, kind, message) = issues[0], told[0]
+    at = f"{first.where}: " if first.where else ""
+    chinese = _WHAT.get(kind, ("", _plain(message)))[1]
+    return Fault(
+        code,
+        f"{what} is not as it must be: {at}{first.what}",
+        errors=issues,
+        parameters={"where": at.replace(": ", "：") + chinese},
+    )
 
 
 def _plain(text: str) -> str:

@@ -89,11 +89,11 @@ _ANSWERS: Final = {
     "bad_value": _of(400, "Invalid value", "参数值无效",
         "参数值无效{detail}，请改用允许的值"),
     "bad_request": _of(400, "Invalid request", "请求无效",
-        "请求内容不符合要求{detail}，请修改后重试"),
+        "请求内容不符合要求{where}，请修改后重试"),
     "bad_json": _of(400, "Invalid JSON", "JSON 无效",
         "请求正文不是有效的 JSON{detail}，请修改后重试"),
     "bad_multipart": _of(400, "Invalid upload", "上传数据无效",
-        "上传的数据不完整或格式有误，请重新上传"),
+        "上传的表单不完整或格式有误：每次请只上传一个文件（curl -F file=@clip.mp4）"),
     "bad_cursor": _of(400, "Invalid cursor", "翻页参数无效",
         "翻页参数无效，请回到第一页重新加载"),
     "bad_filename": _of(400, "Invalid file name", "文件名无效",
@@ -122,7 +122,7 @@ _ANSWERS: Final = {
     "too_large": _of(413, "Too large", "内容过大",
         "上传内容超过大小上限{limit}，请压缩或剪短后再上传"),
     "unsupported_media_type": _of(415, "Unsupported media type", "不支持的内容类型",
-        "不支持该内容类型，请检查请求头 Content-Type 后重试"),
+        "不支持该内容类型：合成请求应为 JSON（application/json），上传视频请使用表单（curl -F file=@clip.mp4）"),
     "compressed_body": _of(415, "Compressed body", "不接受压缩的请求正文",
         "不接受压缩过的请求正文，请去掉请求头 Content-Encoding，改为发送原始内容"),
     "range_not_satisfiable": _of(416, "Range not satisfiable", "请求范围无效",
@@ -197,6 +197,8 @@ _ANSWERS: Final = {
 """What a request can be answered with."""
 
 _FAILURES: Final = {
+    "clip_lost": _of(500, "Clip lost", "视频数据丢失",
+        "服务器上的视频数据已丢失，请重新上传该视频后再合成"),
     "media_error": _of(500, "Processing failed", "处理失败",
         "处理视频时出错，请重试"),
     "step_failed": _of(500, "Step failed", "处理步骤失败",
@@ -249,10 +251,10 @@ _STATES: Final[Mapping[str, str]] = {
     State.FAILED: "失败",
     State.CANCELLED: "已取消",
 }
-_PLACE: Final = re.compile(r"\{(clip|state|limit|detail)\}")
-_BEFORE: Final = {"clip": "“", "state": "处于“", "limit": "（", "detail": "（"}
-_BEHIND: Final = {"clip": "”", "state": "”状态", "limit": "）", "detail": "）"}
-_MISSING: Final = {"clip": "该视频", "state": "的状态已变化", "limit": "", "detail": ""}
+_PLACE: Final = re.compile(r"\{(clip|state|limit|detail|where)\}")
+_BEFORE: Final = {"clip": "“", "state": "处于“", "limit": "（", "detail": "（", "where": "（"}
+_BEHIND: Final = {"clip": "”", "state": "”状态", "limit": "）", "detail": "）", "where": "）"}
+_MISSING: Final = {"clip": "该视频", "state": "的状态已变化", "limit": "", "detail": "", "where": ""}
 """What stands for a parameter that is not known: the sentence stays whole."""
 
 
@@ -260,7 +262,8 @@ def sentence(code: str, detail: str, language: Language, parameters: Mapping[str
     """The ``detail`` of a problem document: in English ``detail`` as it is, in Chinese the code's own sentence.
 
     ``parameters``: ``clip`` the person's own name of the file, ``state`` the job's present state, ``limit`` the bound
-    as people read it (``2 GB``, ``100``). Each may be missing, None or empty, and none is read as a template.
+    as people read it (``2 GB``, ``100``), ``where`` the place of the fault and what is wrong, in Chinese. Each may
+    be missing, None or empty, and none is read as a template.
     """
     if language is Language.EN:
         return detail
