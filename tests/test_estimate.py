@@ -132,3 +132,17 @@ def test_speed_is_seconds_of_film() -> None:
     for step in film.steps[:2]:
         progress.tell(step.id, 1.0)
     assert progress.report(now=2.0).speed == pytest.approx(3.0)
+
+
+def test_what_an_earlier_attempt_made_is_no_speed() -> None:
+    progress = FilmProgress(TWO, now=100.0)
+    first, second, *_ = TWO.steps
+    progress.finish(first.id, 0.0)
+    begun = progress.report(now=101.0)
+    assert begun.percent > 0
+    assert (begun.speed, begun.seconds_left) == (None, None)
+    progress.tell(second.id, 0.5)
+    later = progress.report(now=104.0)
+    assert later.speed == pytest.approx(float(second.frames / second.target.rate) * 0.5 / 4.0)  # type: ignore[union-attr]
+    assert later.seconds_left is not None
+    assert later.seconds_left > 4.0, "half a step took four seconds"

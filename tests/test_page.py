@@ -440,3 +440,33 @@ def test_vendored_files_are_those_that_are_listed() -> None:
         re.findall(r"^\| (\S+) \| `([0-9a-f]{64})` \|$", (STATIC / "vendor" / "VERSIONS.md").read_text(), re.MULTILINE)
     )
     assert told == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+async def test_a_film_waits_for_clips_that_are_still_coming(
+    service: Serving, browser: Browser, clips: list[Path], tmp_path: Path
+) -> None:
+    """Composed too early it would lack them, and nobody would notice."""
+    await put(service, clips)
+    go = asyncio.Event()
+
+    async def held(route: Route) -> None:
+        if route.request.method == "POST":
+            await go.wait()
+        await route.continue_()
+
+    async with visiting(browser, service.url) as visit:
+        await visit.context.route("**/api/v1/clips", held)
+        page = await visit.open()
+        await expect_soon(page.locator("#film > li")).to_have_count(2)
+        third = tmp_path / "third.mp4"
+        third.write_bytes(clips[0].read_bytes())
+        await page.locator("#files").set_input_files(third)
+        await page.get_by_role("button", name="Compose").click()
+        await expect_soon(page.locator("#compose-says")).to_contain_text("still being uploaded")
+        assert await listed(service, "compositions") == []
+        go.set()
+        await expect_soon(page.locator("#film > li")).to_have_count(3)
+        await page.get_by_role("button", name="Compose").click()
+        await expect_soon(jobs(page, "completed")).to_have_count(1)
+        (job,) = await listed(service, "compositions")
+        assert len(job["clips"]) == 3

@@ -370,9 +370,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def a_clip_is_needed_until_its_jobs_end(self) -> None:
         with contextlib.closing(sqlite3.connect(Path(self.folder.name) / FILE)) as db:
-            rows = db.execute(
-                "SELECT job.id, clip.id FROM need JOIN job ON job.number = job JOIN clip ON clip.number = clip"
-            )
+            rows = db.execute("SELECT j.id, c.id FROM need JOIN job j ON j.number = job JOIN clip c ON c.number = clip")
             needed = set(rows.fetchall())
         assert needed == {(job, clip) for job in self.living() for clip in self.needs[job]}
 

@@ -92,3 +92,29 @@ async def test_a_page_from_elsewhere_is_refused(service: Serving) -> None:
         assert (status, problem["code"]) == (403, "origin_not_allowed")
     async with service.session.get(f"{service.url}/healthz", headers={"Host": "evil.example"}) as answer:
         assert answer.status == 421
+
+
+async def test_a_clip_that_the_disk_lost_is_told(service: Serving, make_clip: MakeClip) -> None:
+    clips = [await service.upload(make_clip(f"{n}.mp4", seed=n)) for n in (1, 2)]
+    sha256 = clips[1]["sha256"]
+    (service.folder / "clips" / sha256[:2] / sha256).unlink()
+    job = await service.ended((await service.submit(*(clip["id"] for clip in clips)))["id"])
+    assert (job["state"], job["error"]["code"], job["error"]["clip"]) == ("failed", "clip_lost", clips[1]["id"])
+
+
+async def test_a_plan_tells_what_would_be_done(service: Serving, make_clip: MakeClip) -> None:
+    clips = [
+        await service.upload(make_clip(f"{n}.mp4", seed=n, size=size)) for n, size in ((1, "320x240"), (2, "240x320"))
+    ]
+    wanted = {"clips": [{"clip": clip["id"]} for clip in clips]}
+    status, plan = await service.call("POST", "/compositions/plan", json=wanted)
+    assert status == 200
+    assert [clip["treatment"] for clip in plan["clips"]] == ["encode", "encode"]
+    assert plan["clips"][1]["reasons"][0]["code"] == "other_size"
+    assert abs(plan["duration"] - 4.0) < 0.2
+    assert 0 < plan["seconds"] < 60
+    assert plan["bytes"] > 10_000
+    assert (await service.call("GET", "/compositions"))[1]["items"] == []
+    status, problem = await service.call("POST", "/compositions", json={**wanted, "output": {"mode": "copy"}})
+    assert (status, problem["code"]) == (422, "cannot_copy")
+    assert set(problem["clips"]) <= {clip["id"] for clip in clips}
