@@ -18,8 +18,10 @@ from vcompose.web.files import Download, send
 from vcompose.web.operation import Answer, Call, NoQuery, Query, answer, answer_text, operation
 
 Sequence = Annotated[int, Field(ge=0, le=(1 << 53) - 1)]
-Seconds = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
+_LONGEST_WAIT: Final = 60.0
+"""Seconds that a poll is held; who asks for more is answered then, and asks again."""
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _BODY: Final = (
     "bad_json", "bad_request", "unsupported_media_type", "too_large", "request_timeout", "too_few_clips", "bad_size",
@@ -110,7 +112,7 @@ async def get_composition(call: Call[JobPoll, None]) -> web.StreamResponse:
     """One job. Speed and time left are no part of its ``ETag``."""
     name = call.path("job")
     if call.query.after is not None and call.query.wait:
-        job = await call.service.wait_for_job(name, call.query.after, call.query.wait)
+        job = await call.service.wait_for_job(name, call.query.after, min(call.query.wait, _LONGEST_WAIT))
     else:
         job = await call.service.job(name)
     known = call.request.headers.get("If-None-Match", "")
@@ -130,7 +132,9 @@ async def get_events(call: Call[EventPoll, None]) -> web.StreamResponse:
     """Every job that changed, as it is now, and every deletion."""
     after = call.query.after
     if call.query.wait:
-        changes = await call.service.wait_for_changes(after, call.query.wait, limit=call.query.limit)
+        changes = await call.service.wait_for_changes(
+            after, min(call.query.wait, _LONGEST_WAIT), limit=call.query.limit
+        )
     else:
         changes = await call.service.changes(after, limit=call.query.limit)
     return answer_text(wire.events(changes, after, call.language, call.options.prefix))
