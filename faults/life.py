@@ -46,8 +46,9 @@ class Life:
         self._proof = folder / f"proof-{number}.json"
         self._log = folder / f"server-{number}.log"
         self.url = ""
-        with contextlib.suppress(psutil.Error):
-            self.started = psutil.Process(process.pid).create_time()
+        self.started = psutil.Process(process.pid).create_time()
+        # a handle: asyncio's own way to signal may reap the process in passing, and its exit status is lost
+        self._handle = os.pidfd_open(process.pid)
 
     async def up(self) -> bool:
         """Wait until it listens; False when it ended before. Raises TimeoutError."""
@@ -68,10 +69,10 @@ class Life:
         return await asyncio.to_thread(self._look, sight, data, records, time.monotonic() + seconds)
 
     def _look(self, sight: Sight, data: Path, records: Records, end: float) -> str | None:
-        while time.monotonic() < end:
+        while time.monotonic() < end and self._handle >= 0:
             with contextlib.suppress(FileNotFoundError):  # files come and go while one looks
                 if (words := sight(data, records)) is not None:
-                    os.kill(self.process.pid, signal.SIGKILL)
+                    self._signal(signal.SIGKILL)
                     return words
             time.sleep(_LOOK_SECONDS)
         return None
@@ -87,14 +88,23 @@ class Life:
     async def kill(self) -> None:
         """SIGKILL, whatever it does."""
         if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
+            self._signal(signal.SIGKILL)
             await self.process.wait()
+        self._close()
 
     async def stop(self) -> int:
         """SIGTERM; gives the exit status."""
-        self.process.terminate()
+        self._signal(signal.SIGTERM)
         return await self.process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, number)
+
+    def _close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
     def words(self) -> dict[str, Any]:
         """Its last words, where it killed itself."""

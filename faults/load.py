@@ -22,7 +22,7 @@ from faults.watch import ENDED, Watch
 
 API: Final = "/api/v1"
 CLIENTS: Final = 5
-MOST_LIVE: Final = 6
+MOST_LIVE: Final = 5
 """Jobs that may wait or be made before the clients leave off submitting."""
 CANCEL_SECONDS: Final = 1.5
 """No two cancels come closer than this: a cancel is quick, a film is not, and all would be cancelled."""
@@ -278,6 +278,11 @@ class Load:
     def live(self) -> list[Submission]:
         """Jobs that have not ended as far as was told."""
         return [one for one, job in self._jobs() if self._watch.state(job) in LIVE and not one.cancel_asked]
+
+    def any_in(self, state: str) -> Submission | None:
+        """A job in that state as far as was told, the newest."""
+        wanted = [one for one, job in self._jobs() if self._watch.state(job) == state]
+        return next((one for one in reversed(wanted) if not one.cancel_asked and not one.delete_asked), None)
 
     async def wait_for(self, submission: Submission, states: frozenset[str]) -> bool:
         """Wait until a job was told to be in one of the states; False when it ended otherwise."""

@@ -93,13 +93,13 @@ async def _heavy(load: Load) -> None:
 
 
 async def _cancel(load: Load) -> None:
-    submission = await load.encode(always=True)
+    submission = load.any_in("processing") or await load.encode(always=True)
     if submission is not None and await load.wait_for(submission, frozenset({"processing"})):
         await load.cancel(submission)
 
 
 async def _delete_job(load: Load) -> None:
-    submission = await load.copy(always=True)
+    submission = load.any_in("completed") or await load.copy(always=True)
     if submission is not None and await load.wait_for(submission, ENDED):
         await load.delete_job(submission)
 
@@ -337,11 +337,11 @@ MOMENTS: Final = (
     ),
     Moment(
         stage="cancel", name="wished for, nothing done", provoke=_cancel, proof=_wished,
-        point="Store.wish_cancel:after", passings=2,
+        point="Store.wish_cancel:after",
     ),
     Moment(
         stage="cancel", name="its files are gone, it has not ended", provoke=_cancel, proof=_removed,
-        point="Store.cancelled:before", passings=2,
+        point="Store.cancelled:before",
     ),
     Moment(
         stage="delete", name="a job's row is gone, its film is not", provoke=_delete_job, proof=_job_deleted,

@@ -141,6 +141,7 @@ class Run:
                 provoking.cancel()
                 await asyncio.wait([provoking, watcher])
             self._found_by(provoking, watcher)
+        await life.kill()
         return self._after_kill(number, moment, life, seen, listens=listens, begun=begun)
 
     async def _begin(self, moment: Moment | None, passing: int) -> Life:
