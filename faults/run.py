@@ -267,7 +267,8 @@ class Run:
         )
         self._say(
             f"films: {states['completed']}, of them {again} after a kill in their making; "
-            f"{len(steps)} steps finished, {len(kept)} written down, none twice"
+            f"{len(steps)} steps finished, {len(kept)} seen written down at a kill, "
+            f"{sum(count > 1 for count in steps.values())} made twice"
         )
         self._say(
             f"clips: {len(records.uploads)} sent, {sum(one.clip is not None for one in records.uploads)} answered with "

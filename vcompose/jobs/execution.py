@@ -138,7 +138,8 @@ class Execution:
         folder = self._shared.folders.work / job.id
         wanted = document.read(job.composition)
         plan = await self.plan(wanted)
-        await asyncio.to_thread(_prepare, folder, await self._store.steps(job.id), plan)
+        recorded = await self._store.steps(job.id)
+        await asyncio.to_thread(_prepare, folder, recorded, plan)
         lost = [
             part.clip
             for part, one in zip(wanted.clips, plan.composition.clips, strict=True)
@@ -156,7 +157,7 @@ class Execution:
                 LocalExecutor(
                     self._shared.tools, folder, parallel=self._shared.parallel, gate=self._shared.gate
                 ),
-                self._store, job, folder, self._shared.meter,
+                self._store, job, folder, recorded, self._shared.meter,
             )  # fmt: skip
             made, path = await self._shared.filmmaker(
                 plan, folder, executor, self._shared.tools, telling.hear, floor=job.percent
@@ -228,11 +229,14 @@ class Execution:
 class _Recording:
     """An executor that writes each finished step down, its output on the disk before."""
 
-    def __init__(self, executor: Executor, store: Store, job: Job, folder: Path, meter: Meter) -> None:
+    def __init__(
+        self, executor: Executor, store: Store, job: Job, folder: Path, recorded: frozenset[str], meter: Meter
+    ) -> None:
         self._executor = executor
         self._store = store
         self._job = job
         self._folder = folder
+        self._recorded = recorded
         self._meter = meter
 
     @property
@@ -243,9 +247,10 @@ class _Recording:
     async def run(self, step: Step, emit: Emit) -> Made:
         """See :class:`~vcompose.media.executor.Executor`."""
         made = await self._executor.run(step, emit)
-        if made.seconds:
+        if made.seconds or step.id not in self._recorded:  # the server may have died between its name and its row
             await asyncio.to_thread(flush, self._folder / step.output)
             await self._store.record_step(self._job.id, self._job.attempt, step.id, made.seconds, made.size)
+        if made.seconds:
             log.info("step_done", step=step.id, kind=step.kind, seconds=round(made.seconds, 3), bytes=made.size)
             if isinstance(step, EncodeStep):
                 self._meter.encoded_seconds += float(step.frames / step.target.rate)
