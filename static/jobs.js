@@ -144,7 +144,7 @@ function title(job) {
   if (job.output) return job.output.filename;
   const names = job.clips.map((one) => shortened(nameOf(one.clip)));
   const first = names.slice(0, MOST_NAMES).join(" + ");
-  return names.length > MOST_NAMES ? say("more", { names: first, count: names.length - MOST_NAMES, total: names.length }) : first;
+  return names.length > MOST_NAMES ? say("more", { names: first, count: names.length - MOST_NAMES }) : first;
 }
 
 /** The beginning and the end of a long name. */

@@ -150,7 +150,7 @@ const CHINESE = {
   jobs: "任务",
   noJobs: "还没有任务。任务的进度和结果会显示在这里。",
   older: "显示更早的任务",
-  more: "{names} 等 {total} 个视频",
+  more: "{names} 等，另有 {count} 个",
   progressOf: "{name} 的进度",
   filmOf: "影片 {name}",
   state_pending: "等待中",
