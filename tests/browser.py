@@ -10,11 +10,13 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
+from playwright._impl._driver import compute_driver_executable
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, async_playwright
 
 PATIENCE = 30_000
@@ -27,6 +29,12 @@ def chromium() -> str:
     found = os.environ.get("VCOMPOSE_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found is None:
         pytest.skip("no browser: install chromium, or set VCOMPOSE_CHROMIUM")
+    node, *_ = compute_driver_executable()
+    try:
+        subprocess.run([node, "--version"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or str(error).encode()
+        pytest.skip(f"what drives the browser does not start (libatomic1 missing?): {said.decode().strip()}")
     return found
 
 
