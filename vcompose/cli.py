@@ -137,7 +137,7 @@ def join(
         with Show(_err, quiet=as_json) as show:
             film = _run(library.join_async(clips, output, wanted=wanted, overwrite=overwrite, tell=show.report), done=0)
         if as_json:
-            told = {key: value for key, value in wire.plan(film.plan).items() if key != "steps"}
+            told = wire.film(film.plan)
             _json({"output": str(film.path), "bytes": film.size, "seconds": round(film.seconds, 3), **told})
         else:
             _tell(film)

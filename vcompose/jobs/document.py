@@ -177,7 +177,7 @@ def planned(plan: Plan, document: CompositionDocument, parallel: float) -> dict[
     """A plan as it is told to whoever asks before composing; ``parallel`` steps are made at once,
     fewer where this machine is slower than expected.
     """
-    told = wire.plan(plan)
+    told = wire.film(plan)
     return {
         "duration": told["duration"],
         "size": told["size"],

@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -78,7 +78,6 @@ class _Film:
     """The outcome of an attempt that made its film."""
 
     path: Path
-    plan: Plan
 
 
 class _Stopped:
@@ -149,7 +148,7 @@ class Execution:
             raise ClipMissing(lost[0])
         named = self._shared.folders.film(job.id)
         if named.exists():
-            return _Film(named, plan)  # the server died between the film's name and its commit: it was verified
+            return _Film(named)  # the server died between the film's name and its commit: it was verified
         telling = _Telling(self._store, self._shared, job)
         async with together() as group:
             recorder = group.create_task(telling.run())
@@ -166,7 +165,7 @@ class Execution:
         await telling.write()
         if made is not plan:
             await self._store.record_treatments(job.id, job.attempt, document.treatments(made, wanted))
-        return _Film(path, made)
+        return _Film(path)
 
     async def _surely(self, job: Job, outcome: _Film | Failure | _Stopped) -> None:
         """Conclude, again where the disk would not have it: a job must not stay "processing" with nobody at it."""
@@ -292,8 +291,7 @@ class _Telling:
         elif report is before and time.monotonic() - self._told < PULSE_SECONDS:
             return
         else:
-            speed, left = self._shared.meter.live[self._job.id]
-            self._shared.hub.pulse(replace(self._job, speed=speed, seconds_left=left))
+            self._shared.hub.pulse(self._shared.meter.lively(self._job))
         self._written = report
         self._told = time.monotonic()
 

@@ -12,12 +12,13 @@ import hashlib
 import os
 import secrets
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from vcompose.jobs.folders import Folders
 from vcompose.jobs.job import ClipRefused, NoSpace
+from vcompose.media.tasks import settled
 
 _BLOCK: Final = 1 << 20
 _LONGEST_NAME: Final = 255
@@ -72,16 +73,12 @@ class Incoming:
 
         await self._thread(put)
 
-    async def _thread(self, work: object) -> None:
-        assert callable(work)
+    async def _thread(self, work: Callable[[], object]) -> None:
         try:
             # to its end: a thread that outlived its receiver would write into a closed file
-            task = asyncio.ensure_future(asyncio.to_thread(work))
-            try:
-                await asyncio.shield(task)
-            except asyncio.CancelledError:
-                await asyncio.wait([task])
-                raise
+            _, cancelled = await settled(asyncio.create_task(asyncio.to_thread(work)))
+            if cancelled:
+                raise asyncio.CancelledError
         except OSError as error:
             raise NoSpace(f"{self.name} cannot be written to the server's disk: {error.strerror}") from error
 

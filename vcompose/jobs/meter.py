@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vcompose.jobs.job import Job
 from vcompose.jobs.lifecycle import State
@@ -28,6 +28,11 @@ class Meter:
     def slowness(self) -> float:
         """How much longer than expected encoding takes here, as far as it was seen."""
         return self.encoding_seconds / self.expected_seconds if self.expected_seconds > 1.0 else 1.0
+
+    def lively(self, job: Job) -> Job:
+        """The job with its speed and the time left, while it is made."""
+        speed, left = self.live.get(job.id, (None, None))
+        return replace(job, speed=speed, seconds_left=left) if job.state is State.PROCESSING else job
 
     def tell(self, job: Job) -> None:
         """A job changed."""

@@ -143,7 +143,7 @@ class Service:
         """
         text = document.written(wanted)
         if key is not None and (known := await self._store.accepted(key, text)) is not None:
-            return self._lively(known)
+            return self._shared.meter.lively(known)
         if self._scheduler.stopping:
             raise Stopping
         plan = await self._execution.plan(wanted)
@@ -152,12 +152,12 @@ class Service:
 
     async def job(self, job: str) -> Job:
         """Raises NoSuchJob."""
-        return self._lively(await self._store.job(job))
+        return self._shared.meter.lively(await self._store.job(job))
 
     async def jobs(self, *, states: Sequence[State] = (), before: int | None = None, limit: int = 50) -> Page:
         """Jobs, newest first."""
         page = await self._store.jobs(states=states, before=before, limit=limit)
-        return replace(page, jobs=tuple(map(self._lively, page.jobs)))
+        return replace(page, jobs=tuple(map(self._shared.meter.lively, page.jobs)))
 
     async def cancel(self, job: str) -> Job:
         """Cancel a job; returns with the receipt: no child of it lives, no file of it is left.
@@ -187,7 +187,7 @@ class Service:
     async def changes(self, after: int, *, limit: int = 1000) -> list[Change]:
         """What happened since a number of the sequence."""
         changes = await self._store.changes(after, limit=limit)
-        return [replace(one, job=None if one.job is None else self._lively(one.job)) for one in changes]
+        return [replace(one, job=None if one.job is None else self._shared.meter.lively(one.job)) for one in changes]
 
     async def sequence(self) -> int:
         """The number of the last change."""
@@ -254,10 +254,6 @@ class Service:
         """Whoever waits for a change is told now what there is: the web stops."""
         self._shared.hub.close()
 
-    def _lively(self, job: Job) -> Job:
-        speed, left = self._shared.meter.live.get(job.id, (None, None))
-        return replace(job, speed=speed, seconds_left=left) if job.state is State.PROCESSING else job
-
 
 @contextlib.asynccontextmanager
 async def open_service(
@@ -283,8 +279,7 @@ async def open_service(
             hub.publish(change)
             log.info("job_deleted", job=change.id)
             return
-        speed, left = meter.live.get(job.id, (None, None))
-        if hub.publish(replace(change, job=replace(job, speed=speed, seconds_left=left))):
+        if hub.publish(replace(change, job=meter.lively(job))):
             meter.tell(job)
             log.info("job_is", job=job.id, state=job.state, percent=job.percent, attempt=job.attempt, seq=job.seq)
         if scheduler is not None:

@@ -76,11 +76,7 @@ class Store(Reader):
                 await db.execute("INSERT INTO idempotency VALUES (?, ?, ?, ?)", (key, digest, job, now))
             return await self._noted(db, job), True
 
-        def tell(result: tuple[Job, bool]) -> None:
-            if result[1]:
-                self._tell(result[0])
-
-        return (await self._database.write(work, tell))[0]
+        return await self._write_if_new(work)
 
     async def wish_cancel(self, job: str) -> Job:
         """Note that a cancel is wanted. A pending job is cancelled by that; a processing one when it is proven gone

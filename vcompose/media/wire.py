@@ -63,6 +63,11 @@ def clip(value: Clip) -> Json:
 
 def plan(value: Plan) -> Json:
     """A plan: the film, every clip's treatment with its reasons, the steps as plain data."""
+    return {**film(value), "steps": [SCHEMA.dump_python(step, mode="json") for step in value.steps]}
+
+
+def film(value: Plan) -> Json:
+    """The film of a plan, and every clip's treatment with its reasons."""
     size = value.composition.clips[0].picture.shown if value.copies else value.target.size
     rate = value.composition.clips[0].picture.rate if value.copies else value.target.rate
     return {
@@ -72,7 +77,6 @@ def plan(value: Plan) -> Json:
         "frames": value.pictures,
         "sound": None if value.sound_rate is None else {"sample_rate": value.sound_rate, "channels": 2},
         "clips": [treated(one) for one in value.clips],
-        "steps": [SCHEMA.dump_python(step, mode="json") for step in value.steps],
     }
 
 

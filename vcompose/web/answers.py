@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -16,7 +15,7 @@ from vcompose.jobs.job import ClipInUse, ClipRefused, JobError, NoOutput, NoSuch
 from vcompose.web import wire
 from vcompose.web.fault import Fault
 from vcompose.web.metrics import METRICS
-from vcompose.web.operation import OPTIONS, language
+from vcompose.web.operation import OPTIONS, language, problem_answer
 
 log = structlog.get_logger("vcompose.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -94,8 +93,6 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
-    except asyncio.CancelledError:
-        raise
     except ConnectionError:
         raise
     except Exception:  # a fault of ours: the reader gets a document, the operator the trace
@@ -130,9 +127,7 @@ def _response(request: web.Request, problem: wire.Problem) -> web.Response:
     headers = {"Vary": "Accept-Language", "Content-Language": language(request).value}
     if problem.status == 503:
         headers["Retry-After"] = "5"
-    return web.Response(
-        text=wire.text(problem), status=problem.status, content_type="application/problem+json", headers=headers
-    )
+    return problem_answer(problem, headers)
 
 
 def _route(request: web.Request) -> str:

@@ -65,12 +65,15 @@ async def upload_clip(call: Call[NoQuery, None]) -> web.StreamResponse:
     call.service.admit(request.content_length or 0)
     with _form_errors():
         reader = await request.multipart()
-    part = await _file(reader, request)
+    part = await _next_file(reader, request)
+    if part is None:
+        raise Fault("bad_multipart", "the multipart form has no file: curl -F file=@clip.mp4", close=True)
     name = clean_name(_decoded(part.filename or ""))
     async with call.service.receive(name, expected=request.content_length) as incoming:
         while block := await _read(request, lambda: part.read_chunk(_BLOCK)):
             await incoming.write(block)
-        await _nothing_more(reader, request)
+        if await _next_file(reader, request) is not None:
+            raise Fault("bad_multipart", "the multipart form has two files: send one a request", close=True)
         stored = await call.service.add(incoming)
     return answer(
         wire.clip(stored), status=201, headers={"Location": f"{call.options.prefix}{wire.API}/clips/{stored.id}"}
@@ -86,26 +89,14 @@ def _decoded(name: str) -> str:
     return name.replace("%22", '"')
 
 
-async def _file(reader: MultipartReader, request: web.Request) -> BodyPartReader:
-    """The form's file; fields before it are passed over."""
+async def _next_file(reader: MultipartReader, request: web.Request) -> BodyPartReader | None:
+    """The form's next file; fields before it are passed over."""
     for _ in range(_MOST_FIELDS):
         part = await _next(reader, request)
-        if part is None:
-            break
-        if part.filename is not None:
+        if part is None or part.filename is not None:
             return part
         await _pass_over(part, request)
-    raise Fault("bad_multipart", "the multipart form has no file: curl -F file=@clip.mp4", close=True)
-
-
-async def _nothing_more(reader: MultipartReader, request: web.Request) -> None:
-    for _ in range(_MOST_FIELDS):
-        part = await _next(reader, request)
-        if part is None:
-            return
-        if part.filename is not None:
-            raise Fault("bad_multipart", "the multipart form has two files: send one a request", close=True)
-        await _pass_over(part, request)
+    return None
 
 
 async def _next(reader: MultipartReader, request: web.Request) -> BodyPartReader | None:

@@ -14,7 +14,7 @@ from vcompose.jobs.lifecycle import State
 from vcompose.web import wire
 from vcompose.web.clips import Page
 from vcompose.web.fault import Fault
-from vcompose.web.files import Download, send
+from vcompose.web.files import Download, names, send
 from vcompose.web.operation import Answer, Call, NoQuery, Query, answer, answer_text, operation
 
 Sequence = Annotated[int, Field(ge=0, le=(1 << 53) - 1)]
@@ -115,8 +115,7 @@ async def get_composition(call: Call[JobPoll, None]) -> web.StreamResponse:
         job = await call.service.wait_for_job(name, call.query.after, min(call.query.wait, _LONGEST_WAIT))
     else:
         job = await call.service.job(name)
-    known = call.request.headers.get("If-None-Match", "")
-    if known.strip() == "*" or f'"{job.seq}"' in re.findall(r'"[^"]*"', known):
+    if names(call.request.headers.get("If-None-Match", ""), f'"{job.seq}"'):
         return web.Response(status=304, headers={"ETag": f'"{job.seq}"', "Vary": "Accept-Language"})
     return _job(call, job)
 

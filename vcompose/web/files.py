@@ -52,15 +52,15 @@ async def send(request: web.Request, path: Path, name: str, media: str, *, attac
     etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'  # as the response below names it
     wanted = request.headers.get(hdrs.IF_MATCH)
     if wanted is not None:
-        same = wanted.strip() == "*" or etag in re.findall(r'"[^"]*"', wanted)
+        same = names(wanted, etag)
     else:
         unmodified = request.if_unmodified_since
         same = unmodified is None or int(status.st_mtime) <= unmodified.timestamp()
     if not same:
         raise Fault("precondition_failed", "the file is not the one that you have: take it anew")
-    known = request.headers.get(hdrs.IF_NONE_MATCH)
+    known = request.headers.get(hdrs.IF_NONE_MATCH, "")
     passed_over: set[str] = {hdrs.ACCEPT_ENCODING}  # a packed twin beside the file is not the file
-    if known is None or (known.strip() != "*" and etag not in re.findall(r'"[^"]*"', known)):
+    if not names(known, etag):
         passed_over |= _checked(request, status.st_size, etag)
     headers = request.headers.copy()
     for name_of in passed_over:
@@ -96,6 +96,11 @@ def _checked(request: web.Request, size: int, etag: str) -> set[str]:
             headers={hdrs.CONTENT_RANGE: f"bytes */{size}", hdrs.ACCEPT_RANGES: "bytes"},
         )
     return set()
+
+
+def names(header: str, etag: str) -> bool:
+    """Whether a list of entity tags (RFC 9110, 13.1.1 and 13.1.2) holds one; ``*`` is any."""
+    return header.strip() == "*" or etag in re.findall(r'"[^"]*"', header)
 
 
 def disposition(name: str, *, attach: bool) -> str:

@@ -25,7 +25,8 @@ from vcompose.web.problems import Language, preferred
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What an operator chose for the web: host names that are served, a proxy's path prefix, bytes of a JSON body,
-    seconds without a byte of a body, seconds after which a request is slow, seconds between heartbeats.
+    seconds without a byte of a body, seconds after which a request is slow, seconds between heartbeats, seconds that a
+    socket's reader may take nothing.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -186,6 +187,13 @@ def answer_text(text: str, *, status: int = 200, headers: dict[str, str] | None 
         status=status,
         content_type="application/json",
         headers={"Vary": "Accept-Language", **(headers or {})},
+    )
+
+
+def problem_answer(problem: wire.Problem, headers: dict[str, str] | None = None) -> web.Response:
+    """A problem document as a response."""
+    return web.Response(
+        text=wire.text(problem), status=problem.status, content_type="application/problem+json", headers=headers
     )
 
 

@@ -18,7 +18,7 @@ from vcompose.jobs.job import JobError
 from vcompose.web import wire
 from vcompose.web.fault import Fault
 from vcompose.web.guard import check, harden
-from vcompose.web.operation import SERVICE, language
+from vcompose.web.operation import SERVICE, language, problem_answer
 from vcompose.web.problems import preferred
 
 log = structlog.get_logger("vcompose.web")
@@ -72,7 +72,7 @@ class _Connection(web.RequestHandler):
             code, detail = "bad_request", "this is no HTTP request"
         log.info("request_refused", code=code, remote=request.remote)
         problem = wire.problem(code, detail, preferred(request.headers.get(hdrs.ACCEPT_LANGUAGE)))
-        response = web.Response(text=wire.text(problem), status=problem.status, content_type="application/problem+json")
+        response = problem_answer(problem)
         harden(response)
         response.force_close()
         return response
@@ -113,9 +113,7 @@ def expecting(*, upload: bool) -> Expecting:
     async def told(request: web.Request) -> web.StreamResponse | None:
         if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
             problem = wire.problem("expectation_failed", "only Expect: 100-continue is understood", language(request))
-            response = web.Response(
-                text=wire.text(problem), status=problem.status, content_type="application/problem+json"
-            )
+            response = problem_answer(problem)
             response.force_close()
             return response
         try:
